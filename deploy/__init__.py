@@ -1,0 +1,1 @@
+"""Declarative deployment of processes to machines over SSH; knows nothing of dataflows."""

@@ -1,0 +1,102 @@
+"""The errors of `deploy`: whom to blame is in the type, the facts are on the instance. Laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DeployError(Exception):
+    """Root of all errors that `deploy` raises on purpose.
+
+    `hint` is what to type or change next; the command line prints it below the message.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, order=True)
+class Issue:
+    """One problem in a user's file: where it is, what is wrong, what would be right."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.message}{hint}"
+
+
+class InvalidFile(DeployError):
+    """A file that the user wrote is wrong; `issues` holds every problem found in it."""
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        self.issues = tuple(sorted(issues))
+        super().__init__("\n".join(str(issue) for issue in self.issues))
+
+
+class InventoryError(InvalidFile):
+    """The inventory is wrong."""
+
+
+class MachineError(DeployError):
+    """Something failed on, or on the way to, one machine."""
+
+    def __init__(self, machine: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{machine}: {message}", hint=hint)
+        self.machine = machine
+        self.reason = message
+
+
+class ConnectionFailed(MachineError):
+    """The machine could not be reached, or would not let us in: nothing was changed on it.
+
+    `cause` is one word for programs: `dns`, `refused`, `timeout`, `no_route`, `host_key_unknown`,
+    `host_key_changed`, `auth`, `protocol`.
+    """
+
+    def __init__(self, machine: str, cause: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(machine, message, hint=hint)
+        self.cause = cause
+
+
+class ConnectionLost(MachineError):
+    """An open connection died; what was under way on the machine may or may not have finished."""
+
+
+class CommandFailed(MachineError):
+    """A command on the machine ended with another status than 0."""
+
+    def __init__(self, machine: str, command: str, status: int, stderr: str) -> None:
+        tail = "\n".join(stderr.strip().splitlines()[-20:])
+        super().__init__(machine, f"`{command}` ended with status {status}: {tail}")
+        self.status = status
+        self.stderr = stderr
+
+
+class Refused(MachineError):
+    """The machine's supervisor understood a request and refused it; nothing was changed."""
+
+
+class LockHeld(MachineError):
+    """Somebody else is deploying there; nothing was changed."""
+
+    def __init__(self, machine: str, deployment: str, owner: str, since: float) -> None:
+        super().__init__(
+            machine,
+            f"deployment {deployment!r} is locked by {owner}",
+            hint="wait for them to finish, then run the same command again",
+        )
+        self.deployment = deployment
+        self.owner = owner
+        self.since = since
+
+
+class BuildError(DeployError):
+    """A closure could not be built; nothing was sent to any machine."""

@@ -1,0 +1,106 @@
+"""A unit: what one machine runs for one node. Data only; laptop and machine (Python >= 3.8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from string import Template
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """When an ended process comes back. Times in seconds; `max_restarts` 0 means no limit."""
+
+    when: str = "never"  # never | on-failure | always
+    max_restarts: int = 0
+    delay: float = 0.0
+    max_delay: float = 0.0  # the delay doubles with each restart, up to this; 0: it stays as it is
+    window: float = 0.0  # a process that lived this long starts counting anew; 0: never
+
+
+@dataclass(frozen=True)
+class StopPolicy:
+    """How a process is asked to leave: the control line `stop`, then SIGTERM, then SIGKILL.
+
+    Each number is the time in seconds before the next step. A process that does not listen on its
+    control pipe gets SIGTERM at once. Signals go to the whole process group.
+    """
+
+    term_after: float = 10.0
+    kill_after: float = 5.0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One process to be kept running on one machine; knows nothing of dataflows.
+
+    `env` is the whole environment but for HOME, PATH, LANG, USER, which come from the machine, and
+    the variables of the supervisor's own protocol (see `deploy.supervisor.process`).
+    """
+
+    name: str
+    argv: Tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    cores: Tuple[int, ...] = ()  # pinned with taskset; empty: wherever the kernel likes
+    closure: Tuple[str, ...] = ()  # store path names that must be present
+    links: Optional[str] = None  # store path whose top-level entries are linked into cwd
+    readiness: str = "started"  # started | notify (sd_notify's READY=1)
+    start_timeout: float = 60.0  # to become ready
+    restart: RestartPolicy = RestartPolicy()
+    stop: StopPolicy = StopPolicy()
+    order: int = 0  # lower starts first and stops last
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal exactly when the process need not be restarted: everything about it is equal."""
+        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+
+    def render(self, values: Mapping[str, str]) -> Unit:
+        """This unit with `${name}` in argv, cwd and env replaced (`string.Template`; `$$` is `$`).
+
+        Raises KeyError for a name that `values` lacks.
+        """
+        data = self.to_json()
+        data["argv"] = [Template(part).substitute(values) for part in self.argv]
+        data["cwd"] = Template(self.cwd).substitute(values)
+        data["env"] = {key: Template(text).substitute(values) for key, text in self.env.items()}
+        return Unit.from_json(data)
+
+    def to_json(self) -> Dict[str, Any]:
+        data = asdict(self)
+        data["env"] = dict(self.env)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Unit:
+        """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
+        values = dict(data)
+        values["argv"] = tuple(_text(part) for part in values["argv"])
+        values["env"] = {_text(key): _text(text) for key, text in values.get("env", {}).items()}
+        values["cores"] = tuple(int(core) for core in values.get("cores", ()))
+        values["closure"] = tuple(_text(path) for path in values.get("closure", ()))
+        values["restart"] = RestartPolicy(**values.get("restart", {}))
+        values["stop"] = StopPolicy(**values.get("stop", {}))
+        unit = cls(**values)
+        if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
+            raise ValueError("a unit needs a plain name and a command: %r" % (unit.name,))
+        return unit
+
+
+def escape(text: str) -> str:
+    """`text` such that `Unit.render` gives it back unchanged."""
+    return text.replace("$", "$$")
+
+
+def canonical(data: Any) -> str:
+    """The one JSON text of `data`: sorted keys, no spaces; what hashes are taken of."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected text, got %r" % (value,))
+    return value
