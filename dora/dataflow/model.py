@@ -1,0 +1,172 @@
+"""The dataflow as the files say it, checked: frozen types, no behaviour. Laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+QueuePolicy = Literal["drop_oldest", "backpressure"]
+LayerChoice = Literal["auto", "zenoh", "shm"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where something stands in a file (1-based)."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class OutputSource:
+    """`node/output`, or `node/operator/output` of a runtime node."""
+
+    node: str
+    output: str
+    operator: str | None = None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.node, self.operator, self.output) if part)
+
+
+@dataclass(frozen=True)
+class TimerSource:
+    """`dora/timer/<unit>/<n>`: a tick every `interval` nanoseconds."""
+
+    interval: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """`dora/logs[/level[/node]]`: the log lines of all nodes, or of one."""
+
+    level: str | None
+    node: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Source = OutputSource | TimerSource | LogSource
+
+
+@dataclass(frozen=True)
+class Input:
+    name: str
+    source: Source
+    mark: Mark
+    queue_size: int = 10
+    queue_policy: QueuePolicy = "drop_oldest"
+    input_timeout: float | None = None  # seconds
+
+
+@dataclass(frozen=True)
+class Restart:
+    """dora's restart fields; times in seconds."""
+
+    policy: Literal["never", "on-failure", "always"] = "never"
+    max_restarts: int = 0
+    delay: float = 0.0
+    max_delay: float = 0.0
+    window: float = 0.0
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """The `deploy:` block of a node: wishes and limits for placement."""
+
+    machine: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    cores: int | None = None
+    memory: int | None = None  # bytes
+    near: str | None = None
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Code run inside a runtime node; `code` is a path, `kind` what it is."""
+
+    id: str
+    kind: Literal["python", "shared-library", "wasm"]
+    code: str
+    inputs: Mapping[str, Input]
+    outputs: tuple[str, ...]
+    mark: Mark
+    send_stdout_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A custom node (`path` set) or a runtime node (`operators` not empty).
+
+    `single_operator` tells the `operator:` form, whose outputs are named without an operator id.
+    """
+
+    id: str
+    mark: Mark
+    path: str | None = None
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    operators: tuple[Operator, ...] = ()
+    single_operator: bool = False
+    name: str | None = None
+    description: str | None = None
+    build: str | None = None
+    restart: Restart = Restart()
+    deploy: Deploy = Deploy()
+    cpu_affinity: tuple[int, ...] = ()
+    requirements: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    working_directory: str | None = None  # of the 2022 form
+    startup_timeout: float | None = None
+    health_check_timeout: float | None = None
+    finish_grace: float | None = None
+    send_stdout_as: str | None = None
+    send_logs_as: str | None = None
+    min_log_level: str | None = None
+    max_log_size: int | None = None  # bytes
+    output_rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # hz, bytes
+
+    @property
+    def all_inputs(self) -> dict[str, Input]:
+        """Inputs of the node, or of all its operators under `operator/input` names."""
+        inputs = dict(self.inputs)
+        for operator in self.operators:
+            for name, wired in operator.inputs.items():
+                inputs[f"{operator.id}/{name}"] = wired
+        return inputs
+
+    @property
+    def all_outputs(self) -> tuple[str, ...]:
+        """Outputs as other nodes name them behind `<node>/`."""
+        if not self.operators or self.single_operator:
+            return self.operators[0].outputs if self.operators else self.outputs
+        return tuple(f"{op.id}/{output}" for op in self.operators for output in op.outputs)
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """A checked dataflow. `directory` is what relative paths in it are relative to.
+
+    `descriptor` is the plain data of the file with its defaults filled in, as a node's
+    `dataflow_descriptor()` shows it.
+    """
+
+    file: str
+    directory: str
+    nodes: Mapping[str, Node]
+    env: Mapping[str, str] = field(default_factory=dict)
+    layer: LayerChoice = "auto"
+    exit_when_nodes_finish: bool = False
+    descriptor: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,66 @@
+"""What a node is told about itself, in $DORA_NODE_CONFIG. Laptop writes, node reads (>= 3.10).
+
+Only what must restart the node when it changes belongs here; what the rest of the dataflow looks
+like is in the documents beside the generation (`documents`), which may change under a running node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+NODE_CONFIG = "DORA_NODE_CONFIG"
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """`source` is `node/output` (with the operator in between for runtimes) or a timer.
+
+    `layer` names the communication layer that brings it: `zenoh`, `shm`, `memory`, or `timer`.
+    """
+
+    source: str
+    layer: str
+    queue_size: int = 10
+    queue_policy: str = "drop_oldest"
+    interval: int | None = None  # of a timer, nanoseconds
+    timeout: float | None = None  # seconds without a message until INPUT_CLOSED
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """`layers`: over which layers somebody may listen."""
+
+    layers: tuple[str, ...] = ("zenoh",)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    dataflow: str  # the deployment's name: the first segment of every route
+    dataflow_id: str  # UUID text
+    node: str
+    inputs: Mapping[str, InputConfig] = field(default_factory=dict)
+    outputs: Mapping[str, OutputConfig] = field(default_factory=dict)
+    zenoh: str | None = None  # Unix socket of the machine's router
+    documents: str | None = None  # folder of the deployment's documents on this machine
+    state: str | None = None  # folder for what the node keeps
+    barrier: float = 10.0  # seconds to wait for those who read our outputs
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> NodeConfig:
+        """Raises ValueError, with what is wrong, on anything but `to_text`'s output."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            data["inputs"] = {k: InputConfig(**v) for k, v in data.get("inputs", {}).items()}
+            data["outputs"] = {
+                name: OutputConfig(layers=tuple(output["layers"]))
+                for name, output in data.get("outputs", {}).items()
+            }
+            return cls(**data)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"${NODE_CONFIG} is not a node configuration: {error}") from error

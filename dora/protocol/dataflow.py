@@ -1,0 +1,56 @@
+"""The dataflow as its running parts see it: document `dataflow.json` of each generation.
+
+Laptop writes, nodes, routers and the command line read (Python >= 3.10). Changing it restarts
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+DOCUMENT = "dataflow.json"
+
+
+@dataclass(frozen=True)
+class NodeSummary:
+    """Where a node runs and whom it listens to (`inputs`: input -> `node/output` or timer)."""
+
+    machine: str
+    reason: str  # of its placement
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    restart: str = "never"
+
+
+@dataclass(frozen=True)
+class DataflowSummary:
+    name: str
+    nodes: Mapping[str, NodeSummary]
+    descriptor: Mapping[str, Any] = field(default_factory=dict)
+
+    def consumers(self, node: str) -> frozenset[str]:
+        """The nodes that read an output of `node`."""
+        return frozenset(
+            name
+            for name, summary in self.nodes.items()
+            if any(source.split("/")[0] == node for source in summary.inputs.values())
+        )
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, indent=1)
+
+    @classmethod
+    def from_text(cls, text: str) -> DataflowSummary:
+        """Raises ValueError on anything but `to_text`'s output."""
+        try:
+            data = json.loads(text)
+            nodes = {
+                name: NodeSummary(**{**node, "outputs": tuple(node["outputs"])})
+                for name, node in data["nodes"].items()
+            }
+            return cls(name=data["name"], nodes=nodes, descriptor=data.get("descriptor", {}))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a dataflow summary: {error}") from error
