@@ -1,0 +1,98 @@
+"""What was read off a machine by the agent's `probe`, checked. Laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A deployment as a machine knows it; `current` and `hash` are None while it is stopped."""
+
+    current: int | None
+    hash: str | None
+    created: float | None = None
+    creator: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`root` and `run` are absolute paths on the machine; memory and disk are in bytes.
+
+    `cores` are those that processes of our user may run on. `free_ports` were free for UDP and TCP
+    a moment ago.
+    """
+
+    machine: str
+    arch: str
+    libc: str  # glibc | musl
+    libc_version: tuple[int, int]
+    python: str
+    python_version: tuple[int, int, int]
+    cores: tuple[int, ...]
+    memory: int
+    disk_free: int
+    hostname: str
+    user: str
+    root: str
+    run: str
+    boot_id: str
+    time: float
+    taskset: bool
+    free_ports: tuple[int, ...]
+    supervisor: Mapping[str, Any]
+    deployments: Mapping[str, Installed]
+
+    @classmethod
+    def from_json(cls, machine: str, data: Mapping[str, Any]) -> Facts:
+        """Raises MachineError when the machine answered something else than facts."""
+        try:
+            libc = data["libc"]
+            deployments = {
+                str(name): Installed(
+                    current=entry.get("current"),
+                    hash=entry.get("hash"),
+                    created=entry.get("created"),
+                    creator=entry.get("creator"),
+                )
+                for name, entry in data["deployments"].items()
+            }
+            return cls(
+                machine=machine,
+                arch=str(data["arch"]),
+                libc=str(libc["name"]),
+                libc_version=_two(libc["version"]),
+                python=str(data["python"]["executable"]),
+                python_version=_three(data["python"]["version"]),
+                cores=tuple(int(core) for core in data["cores"]),
+                memory=int(data["memory"]),
+                disk_free=int(data["disk_free"]),
+                hostname=str(data["hostname"]),
+                user=str(data["user"]),
+                root=str(data["root"]),
+                run=str(data["run"]),
+                boot_id=str(data["boot_id"]),
+                time=float(data["time"]),
+                taskset=bool(data["taskset"]),
+                free_ports=tuple(int(port) for port in data["free_ports"]),
+                supervisor=dict(data["supervisor"]),
+                deployments=deployments,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MachineError(
+                machine, f"its facts make no sense ({type(error).__name__}: {error})"
+            ) from error
+
+
+def _three(version: str) -> tuple[int, int, int]:
+    major, minor, patch = (int(part) for part in version.split(".")[:3])
+    return major, minor, patch
+
+
+def _two(version: str) -> tuple[int, int]:
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return major, minor
