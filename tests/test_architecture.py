@@ -78,7 +78,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file names in an import, also inside functions; not under TYPE_CHECKING."""
+    """Every module named in an import, also inside functions; not under TYPE_CHECKING."""
     tree = ast.parse(path.read_text())
     skipped = {
         id(child)
