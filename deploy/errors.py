@@ -81,7 +81,14 @@ class CommandFailed(MachineError):
 
 
 class Refused(MachineError):
-    """The machine's supervisor understood a request and refused it; nothing was changed."""
+    """The machine's supervisor understood a request and refused it; nothing was changed.
+
+    `code` is one word for programs, as `deploy.supervisor.control` lists them.
+    """
+
+    def __init__(self, machine: str, code: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(machine, message, hint=hint)
+        self.code = code
 
 
 class LockHeld(MachineError):

@@ -1,0 +1,111 @@
+"""What happens while `deploy` works, as typed events; renderers show them. Laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Connected:
+    machine: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    machine: str
+    error: MachineError
+
+
+@dataclass(frozen=True)
+class Building:
+    """Closures are being made on the laptop; `what` names the part under way."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Copying:
+    """`done` of `total` bytes are on the machine."""
+
+    machine: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Copied:
+    machine: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Activated:
+    machine: str
+    generation: int
+    started: tuple[str, ...]
+    restarted: tuple[str, ...]
+    stopped: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnitChanged:
+    """A unit's state as its supervisor reported it (`UnitState` in JSON form)."""
+
+    machine: str
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`generation` runs again; None: nothing runs, as before the first deployment."""
+
+    machine: str
+    generation: int | None
+
+
+@dataclass(frozen=True)
+class MachineFailed:
+    machine: str
+    error: MachineError
+
+
+@dataclass(frozen=True)
+class LinkLost:
+    """Nothing is known of the machine since `since` (laptop's clock, seconds since the epoch)."""
+
+    machine: str
+    since: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class LinkBack:
+    machine: str
+    away: float  # seconds
+
+
+Event = (
+    Connected
+    | Unreachable
+    | Building
+    | Copying
+    | Copied
+    | Activated
+    | UnitChanged
+    | RolledBack
+    | MachineFailed
+    | LinkLost
+    | LinkBack
+)
+Emit = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """An Emit for callers that do not care."""

@@ -1,0 +1,170 @@
+"""One machine that answers: its connection, its facts, its supervisor's ear. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from deploy import agent
+from deploy.connection.base import Channel, Connection, Connector
+from deploy.errors import ConnectionLost, LockHeld, MachineError, Refused
+from deploy.events import Connected, Emit, ignore
+from deploy.facts import Facts
+from deploy.generation import Generation
+from deploy.inventory import Machine
+from deploy.profile import Profile
+
+DEFAULT_ROOT = "~/.local/share/dora"
+LONGEST_LINE = 64 * 1024 * 1024
+
+
+class Session:
+    """What the laptop says to one machine. Requests go over one control channel, in turn; locks
+    live as long as that channel. Bulk copies get a connection of their own (`bulk`), so that a push
+    never hides a heartbeat."""
+
+    def __init__(self, connector: Connector, connection: Connection, facts: Facts) -> None:
+        self.machine = connection.machine
+        self.facts = facts
+        self.connection = connection
+        self._connector = connector
+        self._bulk: Connection | None = None
+        self._control: Channel | None = None
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, connector: Connector, machine: Machine, emit: Emit = ignore) -> Session:
+        """Connects and reads the machine's facts; ships the agent if the machine lacks it.
+        Raises ConnectionFailed, ConnectionLost or MachineError."""
+        began = time.monotonic()
+        connection = await connector.connect(machine)
+        try:
+            facts = Facts.from_json(machine.id, await _answer(connection, machine, "probe"))
+        except BaseException:
+            await connection.close()
+            raise
+        emit(Connected(machine.id, time.monotonic() - began))
+        return cls(connector, connection, facts)
+
+    async def start_supervisor(self) -> None:
+        """Makes sure that a supervisor of this version runs; units that run are not touched."""
+        await _answer(self.connection, self.machine, "start")
+
+    async def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        """One request, one answer. Raises Refused (LockHeld for locks) or ConnectionLost."""
+        async with self._turn:
+            if self._control is None:
+                self._control = await self.channel()
+            try:
+                await self._control.write(_line({"op": op, **fields}))
+                reply = self._parse(await self._control.readline())
+            except BaseException:
+                # Half a conversation cannot be continued: the next request opens a new one.
+                await self._control.close()
+                self._control = None
+                raise
+        return self._checked(op, fields, reply)
+
+    async def stream(self, op: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        """A request that is answered by many lines, on a channel of its own."""
+        channel = await self.channel()
+        try:
+            await channel.write(_line({"op": op, **fields}))
+            while line := await channel.readline():
+                yield self._checked(op, fields, self._parse(line))
+        finally:
+            await channel.close()
+
+    async def channel(self) -> Channel:
+        """A new channel to the supervisor's socket, over a bridge where sshd forbids forwarding."""
+        try:
+            return await self.connection.open_socket(f"{self.facts.run}/supervisor.sock")
+        except ConnectionLost:
+            raise
+        except MachineError:
+            return await agent.start(
+                self.connection, *_where(self.machine), "bridge"
+            )
+
+    async def open_store(self, *args: str) -> Channel:
+        """A verb of the machine's store (`deploy.store.serve`), on the bulk connection."""
+        if self._bulk is None:
+            self._bulk = await self._connector.connect(self.machine)
+        return await agent.start(self._bulk, *_where(self.machine), "store", *args)
+
+    async def generation(self, deployment: str) -> Generation | None:
+        """The current generation, read from the machine's disk: works without a supervisor.
+        Raises MachineError when what is there cannot be read."""
+        installed = self.facts.deployments.get(deployment)
+        if installed is None or installed.current is None:
+            return None
+        path = f"{self.facts.root}/deployments/{deployment}/generations/{installed.current}.json"
+        data = await self.read(path)
+        try:
+            return Generation.from_json(json.loads(data or b""))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MachineError(
+                self.machine.id,
+                f"{path} is not a generation ({error})",
+                hint=f"move it away on {self.machine.id} and deploy again",
+            ) from error
+
+    async def profile(self, deployment: str) -> Profile | None:
+        generation = await self.generation(deployment)
+        return generation.profile if generation else None
+
+    async def read(self, path: str) -> bytes | None:
+        """A small file of the machine; None if it is not there or not ours to read."""
+        done = await self.connection.run(["cat", path])
+        return done.stdout if done.status == 0 else None
+
+    async def close(self) -> None:
+        for part in (self._control, self._bulk, self.connection):
+            if part is not None:
+                await part.close()
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        if not line:
+            raise ConnectionLost(self.machine.id, "its supervisor hung up")
+        try:
+            reply = json.loads(line)
+        except ValueError as error:
+            raise MachineError(self.machine.id, f"its supervisor spoke nonsense: {error}") from error
+        if not isinstance(reply, dict):
+            raise MachineError(self.machine.id, "its supervisor spoke nonsense: not an object")
+        return reply
+
+    def _checked(self, op: str, fields: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        if reply.get("ok") is not False:
+            return reply
+        if reply.get("code") == "locked":
+            owner, since = str(reply.get("owner")), float(reply.get("since", 0))
+            raise LockHeld(self.machine.id, str(fields.get("deployment")), owner, since)
+        code, error = str(reply.get("code", "")), str(reply.get("error", f"{op} was refused"))
+        raise Refused(self.machine.id, code, error)
+
+
+async def _answer(connection: Connection, machine: Machine, verb: str) -> dict[str, Any]:
+    """Runs a verb of the agent that answers one JSON line."""
+    channel = await agent.start(connection, *_where(machine), verb)
+    try:
+        line = await channel.readline()
+        answer = json.loads(line)
+    except ValueError as error:
+        raise MachineError(machine.id, f"the agent spoke nonsense: {line[:200]!r}") from error
+    finally:
+        await channel.close()
+    if not isinstance(answer, dict) or answer.get("ok") is False:
+        raise MachineError(machine.id, str(answer.get("error", answer)), hint=answer.get("hint"))
+    return answer
+
+
+def _where(machine: Machine) -> tuple[str, str]:
+    return machine.python or "python3", machine.store or DEFAULT_ROOT
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data).encode() + b"\n"
