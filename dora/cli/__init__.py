@@ -1,0 +1,50 @@
+"""The command `dora`: one file a command, loaded when it is called. Laptop only."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# In the order of a user's day; `module:attribute` below dora.cli.
+COMMANDS = {
+    "run": ("run", "Run a dataflow on this machine, in the foreground."),
+    "validate": ("validate", "Check a flow file, and its inventory if given."),
+    "graph": ("graph", "Draw a dataflow as Mermaid text or as an HTML page."),
+    "plan": ("plan", "Show what a deployment would change, and why."),
+    "deploy": ("deploy", "Make machines run a dataflow, then watch it."),
+    "status": ("status", "Show what runs where."),
+    "logs": ("logs", "Show what nodes have printed."),
+    "stop": ("stop", "Stop a deployment on all its machines."),
+    "machines": ("machines", "Look at the machines of an inventory."),
+}
+
+EPILOG = """\b
+Exit codes: 0 done or nothing to do; 1 failed; 2 usage; 3 files invalid; 4 some machine
+unreachable; 5 applied, not healthy, rolled back; 6 lock held or plan stale; 130 interrupted.
+"""
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when that command is used: `dora --help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command = importlib.import_module(f"dora.cli.{module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dora-fleet", prog_name="dora")
+def main() -> None:
+    """Run robot software on several machines, without a cluster manager."""

@@ -1,0 +1,52 @@
+"""Where a command's words go: results to stdout, progress to stderr; text or JSON. Laptop only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from deploy.events import Event
+from dora.cli.progress import describe
+
+
+class Output:
+    """`json` makes stdout one JSON document (or one a line, for streams) and nothing else.
+
+    Colours only on a terminal, never with NO_COLOR (rich sees to both).
+    """
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self.as_json = as_json
+        self.verbose = verbose
+        self.console = Console(soft_wrap=True, highlight=False)
+        self.progress = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def event(self, event: Event) -> None:
+        """A line of progress, where the event is worth one."""
+        if line := describe(event, verbose=self.verbose):
+            self.progress.print(line)
+
+    def say(self, text: str) -> None:
+        self.progress.print(text)
+
+    def result(self, data: Any, text: Callable[[Console], None]) -> None:
+        if self.as_json:
+            self._write(json.dumps(data, indent=2))
+        else:
+            text(self.console)
+
+    def row(self, data: Any, text: Callable[[Console], None]) -> None:
+        """One of many results of a stream, flushed at once."""
+        if self.as_json:
+            self._write(json.dumps(data))
+        else:
+            text(self.console)
+
+    @staticmethod
+    def _write(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

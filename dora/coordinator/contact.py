@@ -1,0 +1,46 @@
+"""Reaching many machines at once: who answered, who did not, and why. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from deploy.connection.base import Connector
+from deploy.errors import MachineError
+from deploy.events import Emit, Unreachable, ignore
+from deploy.inventory import Machine
+from deploy.session import Session
+
+
+@dataclass
+class Contact:
+    """One round of connecting. One machine that is away never stops the others."""
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    unreachable: dict[str, MachineError] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def contact(
+    connector: Connector, machines: Iterable[Machine], emit: Emit = ignore
+) -> AsyncIterator[Contact]:
+    """Opens a session to every machine, all at once, and closes them at the end."""
+    found = Contact()
+
+    async def reach(machine: Machine) -> None:
+        try:
+            found.sessions[machine.id] = await Session.open(connector, machine, emit)
+        except MachineError as error:
+            found.unreachable[machine.id] = error
+            emit(Unreachable(machine.id, error))
+
+    machines = list(machines)
+    try:
+        await asyncio.gather(*(reach(machine) for machine in machines))
+        order = {machine.id: index for index, machine in enumerate(machines)}
+        found.sessions = dict(sorted(found.sessions.items(), key=lambda pair: order[pair[0]]))
+        yield found
+    finally:
+        await asyncio.gather(*(session.close() for session in found.sessions.values()))
