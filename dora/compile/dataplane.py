@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.profile import Profile
 from dora.errors import DoraError
+from dora.protocol.dataflow import RouterSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 ROUTER = "dora-router"  # the router's unit; no node may have this name
 
 # Below `secrets/<deployment>/` on each machine.
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "certificate.pem", "key.pem"
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a machine's router is reached, and the authority that signed its certificate."""
-
-    host: str
-    port: int
-    authority: str = ""
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def address_of(machine: Machine) -> str:
@@ -75,31 +64,32 @@ def _current_port(profile: Profile | None) -> int | None:
 
 
 def router_config(
-    dataflow: str, machine: Machine, facts: Facts, endpoints: Mapping[str, Endpoint]
+    dataflow: str, machine: Machine, facts: Facts, routers: Mapping[str, RouterSummary]
 ) -> RouterConfig:
     """What the router of `machine` is told. With no other machine it opens no port at all."""
-    others = {name: end for name, end in endpoints.items() if name != machine.id}
-    secrets = f"{facts.root}/secrets/{dataflow}"
-    common = RouterConfig(
+    config = RouterConfig(
         dataflow=dataflow,
         machine=machine.id,
         socket=router_socket(dataflow, facts),
         documents=f"{facts.root}/deployments/{dataflow}/documents",
     )
+    others = {name: router for name, router in routers.items() if name != machine.id}
     if not others:
-        return common
-    own = endpoints[machine.id]
-    return RouterConfig(
-        dataflow=common.dataflow,
-        machine=common.machine,
-        socket=common.socket,
-        documents=common.documents,
-        listen=f"{'127.0.0.1' if machine.embedded else '0.0.0.0'}:{own.port}",
-        connect={name: str(end) for name, end in sorted(others.items())},
+        return config
+    secrets = f"{facts.root}/secrets/{dataflow}"
+    return replace(
+        config,
+        listen=f"{'127.0.0.1' if machine.embedded else '0.0.0.0'}:{routers[machine.id].port}",
+        connect={name: host_port(router) for name, router in sorted(others.items())},
         key=f"{secrets}/{KEY}",
         certificate=f"{secrets}/{CERTIFICATE}",
-        authorities="".join(endpoints[name].authority for name in sorted(endpoints)),
+        authorities="".join(routers[name].authority for name in sorted(routers)),
     )
+
+
+def host_port(router: RouterSummary) -> str:
+    host = f"[{router.host}]" if ":" in router.host else router.host
+    return f"{host}:{router.port}"
 
 
 def router_socket(dataflow: str, facts: Facts) -> str:

@@ -26,9 +26,22 @@ class NodeSummary:
 
 
 @dataclass(frozen=True)
+class RouterSummary:
+    """Where a machine's router is reached, and the certificate (PEM) of who signed its own.
+
+    Remembered on every machine, so that one that is away today is still known tomorrow.
+    """
+
+    host: str
+    port: int
+    authority: str
+
+
+@dataclass(frozen=True)
 class DataflowSummary:
     name: str
     nodes: Mapping[str, NodeSummary]
+    routers: Mapping[str, RouterSummary] = field(default_factory=dict)  # machine -> router
     descriptor: Mapping[str, Any] = field(default_factory=dict)
 
     def consumers(self, node: str) -> frozenset[str]:
@@ -51,6 +64,8 @@ class DataflowSummary:
                 name: NodeSummary(**{**node, "outputs": tuple(node["outputs"])})
                 for name, node in data["nodes"].items()
             }
-            return cls(name=data["name"], nodes=nodes, descriptor=data.get("descriptor", {}))
+            routers = {name: RouterSummary(**it) for name, it in data.get("routers", {}).items()}
+            descriptor = data.get("descriptor", {})
+            return cls(name=data["name"], nodes=nodes, routers=routers, descriptor=descriptor)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a dataflow summary: {error}") from error

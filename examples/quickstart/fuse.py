@@ -4,6 +4,7 @@
 """Keeps the newest vitals of each machine and sends them together, once a second."""
 
 import numpy as np
+
 from dora import Node
 
 

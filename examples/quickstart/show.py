@@ -10,10 +10,11 @@ import os
 from collections import defaultdict, deque
 
 import matplotlib
+
 from dora import Node
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 HISTORY = 300  # seconds
 

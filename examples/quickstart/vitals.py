@@ -7,6 +7,7 @@ import os
 import socket
 
 import numpy as np
+
 from dora import Node
 
 

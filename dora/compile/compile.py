@@ -1,0 +1,185 @@
+"""Dataflow + Placement -> Deployment: a unit for each node, and a router for each machine. Laptop.
+
+Pure but for the reading of the users' files that it packages.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.deployment import Deployment, MachineSpec, UnitSpec
+from deploy.facts import Facts
+from deploy.inventory import Machine
+from deploy.unit import RestartPolicy, Unit, escape
+from dora.compile import cores, dataplane, wiring
+from dora.compile.packaging import Package, Packaging
+from dora.dataflow.model import Dataflow, Node
+from dora.errors import DoraError
+from dora.placement.model import Placement
+from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary, RouterSummary
+from dora.protocol.router import ROUTER_CONFIG
+
+DEFAULT_START_TIMEOUT = 60.0  # seconds for a node to be ready; first starts compile their imports
+
+
+@dataclass(frozen=True)
+class Site:
+    """A machine that answered, and what was read off it."""
+
+    machine: Machine
+    facts: Facts
+
+
+def compile_dataflow(
+    name: str,
+    dataflow: Dataflow,
+    placement: Placement,
+    sites: Mapping[str, Site],
+    routers: Mapping[str, RouterSummary],
+    packaging: Packaging,
+) -> Deployment:
+    """What each machine of `sites` is to run; nodes placed on other machines are left out.
+
+    `routers` holds every machine that takes part, also those that are away. Raises DoraError or
+    BuildError for what cannot run.
+    """
+    for node in dataflow.nodes.values():
+        if node.operators:
+            raise DoraError(
+                f"{node.mark.file}:{node.mark.line}: node {node.id!r} hosts operators, "
+                "and this version runs custom nodes only",
+                hint="make it a node of its own: `path: script.py` with `from dora import Node`",
+            )
+        if node.id == dataplane.ROUTER:
+            raise DoraError(
+                f"{node.mark.file}:{node.mark.line}: {node.id!r} is the name of dora's own router",
+                hint="choose another id",
+            )
+    summary = summarise(name, dataflow, placement, routers)
+    machines = {}
+    for machine, site in sites.items():
+        nodes = [
+            node
+            for node in dataflow.nodes.values()
+            if placement.assignments[node.id].machine == machine
+        ]
+        if nodes:
+            machines[machine] = _machine(
+                name, dataflow, nodes, site, routers, packaging, summary.to_text()
+            )
+    return Deployment(name=name, machines=machines)
+
+
+def _machine(
+    name: str,
+    dataflow: Dataflow,
+    nodes: list[Node],
+    site: Site,
+    routers: Mapping[str, RouterSummary],
+    packaging: Packaging,
+    summary: str,
+) -> MachineSpec:
+    usable = site.machine.cores or site.facts.cores
+    pinned = cores.assign_cores(
+        site.machine.id, nodes, usable, limited=site.machine.cores is not None
+    )
+    router = dataplane.router_config(name, site.machine, site.facts, routers)
+    units = [
+        _unit(
+            dataplane.ROUTER,
+            packaging.router(site.machine, site.facts),
+            env={ROUTER_CONFIG: escape(router.to_text())},
+            cores=site.machine.cores or (),
+            restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
+        )
+    ]
+    for node in nodes:
+        config = NodeConfig(
+            dataflow=name,
+            dataflow_id=dataflow_id(name),
+            node=node.id,
+            inputs=wiring.inputs(node),
+            outputs=wiring.outputs(node),
+            zenoh=router.socket,
+            documents=router.documents,
+        )
+        units.append(
+            _unit(
+                node.id,
+                packaging.node(dataflow, node, site.machine, site.facts),
+                env={NODE_CONFIG: escape(config.to_text())},
+                cores=pinned[node.id],
+                restart=RestartPolicy(
+                    when=node.restart.policy,
+                    max_restarts=node.restart.max_restarts,
+                    delay=node.restart.delay,
+                    max_delay=node.restart.max_delay,
+                    window=node.restart.window,
+                ),
+                start_timeout=node.startup_timeout or DEFAULT_START_TIMEOUT,
+                order=1,
+            )
+        )
+    return MachineSpec(machine=site.machine.id, units=tuple(units), documents={DOCUMENT: summary})
+
+
+def _unit(
+    name: str,
+    package: Package,
+    *,
+    env: Mapping[str, str],
+    cores: tuple[int, ...],
+    restart: RestartPolicy,
+    start_timeout: float = DEFAULT_START_TIMEOUT,
+    order: int = 0,
+) -> UnitSpec:
+    unit = Unit(
+        name=name,
+        argv=package.argv,
+        cwd=package.cwd,
+        env={**package.env, **env},
+        cores=tuple(cores),
+        links=f"${{{package.links}}}" if package.links else None,
+        readiness="notify",
+        start_timeout=start_timeout,
+        restart=restart,
+        order=order,
+    )
+    return UnitSpec(unit=unit, sources=package.sources)
+
+
+def summarise(
+    name: str, dataflow: Dataflow, placement: Placement, routers: Mapping[str, RouterSummary]
+) -> DataflowSummary:
+    return DataflowSummary(
+        name=name,
+        nodes={
+            node.id: NodeSummary(
+                machine=placement.assignments[node.id].machine,
+                reason=placement.assignments[node.id].reason,
+                inputs={key: str(wired.source) for key, wired in node.all_inputs.items()},
+                outputs=node.all_outputs,
+                restart=node.restart.policy,
+            )
+            for node in dataflow.nodes.values()
+        },
+        routers=routers,
+        descriptor=dataflow.descriptor,
+    )
+
+
+def dataflow_id(name: str) -> str:
+    """The same for ever for one deployment, so that it restarts nothing."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dora:{name}"))
+
+
+def deployment_name(file: str) -> str:
+    """`quickstart` for quickstart/flow.yml, `mapping` for mapping.yml."""
+    path = Path(file).resolve()
+    stem = path.parent.name if path.stem in ("flow", "dataflow") else path.stem
+    return re.sub(r"[^a-zA-Z0-9_.-]", "-", stem).lstrip(".-")[:63] or "dataflow"

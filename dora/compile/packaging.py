@@ -1,0 +1,200 @@
+"""What a node's process consists of: its command, its code, its packages. Laptop only.
+
+Two ways to package: `Closure` ships everything to a machine that has nothing but a Python,
+`InPlace` runs the files where they lie, for `dora run`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import dora
+from deploy.build.files import package_files, script_closure
+from deploy.build.python import script_requirements
+from deploy.deployment import Files, PythonEnvironment, Source
+from deploy.facts import Facts
+from deploy.inventory import Machine
+from deploy.unit import escape
+from dora.dataflow.model import Dataflow, Node
+from dora.errors import DoraError
+
+# What every node needs beside its own requirements; the bounds are pyproject.toml's.
+NODE_REQUIREMENTS = ("pyarrow>=15", "eclipse-zenoh>=1.10")
+
+# The modules of this package that run in nodes and routers (the rest is the laptop's).
+NODE_MODULES = (
+    "__init__.py",
+    "errors.py",
+    "node.py",
+    "event.py",
+    "arrow.py",
+    "metadata.py",
+    "timers.py",
+    "protocol/**",
+    "communication/**",
+)
+
+# Names that a flow file may not set: they are how nodes find their dataflow (as in dora).
+RESERVED = ("DORA_NODE_CONFIG", "DORA_RUNTIME_CONFIG", "LD_PRELOAD", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A process before it is a unit; strings are `string.Template`s over the sources' names."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    links: str | None = None  # name of the source whose files appear in the working directory
+
+
+class Packaging(Protocol):
+    def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
+        """Raises DoraError or BuildError, naming the node, when its code cannot be found."""
+
+    def router(self, machine: Machine, facts: Facts) -> Package:
+        """The process that carries messages between machines."""
+
+
+class Closure:
+    """Everything travels; code is read-only in the store and linked into a writable folder."""
+
+    def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
+        base = Path(dataflow.directory)
+        sources: dict[str, Source] = {"library": _library()}
+        requirements = [*NODE_REQUIREMENTS, *node.requirements]
+        command = _command(node)
+        script = _script(base, node, command)
+        if script is not None:
+            # A script beside or above the flow file is shipped with the tree that holds both.
+            home = base if script.is_relative_to(base) else Path(os.path.commonpath([base, script]))
+            sources["code"] = script_closure(script, home, node.files)
+            requirements += script_requirements(script)
+            target = f"${{code}}/{escape(script.relative_to(home).as_posix())}"
+            position = command.index(_script_word(command))
+            before = [escape(part) for part in command[:position]]
+            after = [escape(part) for part in command[position + 1 :]]
+            python = [escape(facts.python), "-u"] if script.suffix == ".py" else []
+            argv = (*(python or before), target, *after)
+        else:
+            argv = tuple(escape(part) for part in command)
+        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)))
+        return Package(
+            argv=argv,
+            cwd="${state}",
+            env={**_python_paths(), **_environment(dataflow, node)},
+            sources=sources,
+            links="code" if script is not None else None,
+        )
+
+    def router(self, machine: Machine, facts: Facts) -> Package:
+        return Package(
+            argv=(escape(facts.python), "-u", "-m", "dora.communication.router"),
+            cwd="${state}",
+            env=_python_paths(),
+            sources={
+                "library": _library(),
+                "packages": PythonEnvironment(NODE_REQUIREMENTS),
+            },
+        )
+
+
+class InPlace:
+    """Files run where they lie, with this very Python and its packages, as dora's `run` does."""
+
+    def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
+        base = Path(dataflow.directory)
+        command = _command(node)
+        script = _script(base, node, command)
+        if script is not None:
+            position = command.index(_script_word(command))
+            head = [sys.executable, "-u"] if script.suffix == ".py" else command[:position]
+            command = [*head, str(script), *command[position + 1 :]]
+        elif shutil.which(command[0]) is None:
+            raise DoraError(
+                f"{node.mark.file}:{node.mark.line}: node {node.id!r}: "
+                f"no program {command[0]!r} beside the flow file or in PATH",
+                hint="paths are relative to the flow file's folder",
+            )
+        cwd = base / node.working_directory if node.working_directory else base
+        return Package(
+            argv=tuple(escape(part) for part in command),
+            cwd=escape(str(cwd)),
+            env={**_here(), **_environment(dataflow, node)},
+        )
+
+    def router(self, machine: Machine, facts: Facts) -> Package:
+        argv = (sys.executable, "-u", "-m", "dora.communication.router")
+        return Package(argv=tuple(map(escape, argv)), cwd=escape(os.getcwd()), env=_here())
+
+
+def _command(node: Node) -> list[str]:
+    """The words of a node's command; `path` of the 2022 form may hold several."""
+    words = shlex.split(node.path or "")
+    return [*(words if len(words) > 1 else [node.path or ""]), *node.args]
+
+
+def _script_word(command: list[str]) -> str:
+    """The word that names a file of ours: the program, or what an interpreter is to run."""
+    if os.path.basename(command[0]).startswith("python") and len(command) > 1:
+        for word in command[1:]:
+            if word.endswith(".py"):
+                return word
+    return command[0]
+
+
+def _script(base: Path, node: Node, command: list[str]) -> Path | None:
+    """The file that the node runs, or None for a program that the machine has itself."""
+    if not command[0] or node.path == "dynamic":
+        raise DoraError(
+            f"{node.mark.file}:{node.mark.line}: node {node.id!r}: "
+            "nodes that join by hand (`path: dynamic`) are not supported yet",
+            hint="give it a path, so that it is started with the dataflow",
+        )
+    word = _script_word(command)
+    file = Path(os.path.normpath(base / word))
+    if file.is_file():
+        return file
+    if word.endswith(".py") or "/" in word.removeprefix("/usr/").removeprefix("/bin/"):
+        if word.startswith("/"):
+            return None  # a file of the machine
+        raise DoraError(
+            f"{node.mark.file}:{node.mark.line}: node {node.id!r}: there is no file {file}",
+            hint="paths are relative to the flow file's folder",
+        )
+    return None
+
+
+def _library() -> Files:
+    return package_files(Path(dora.__file__).parent, NODE_MODULES)
+
+
+def _environment(dataflow: Dataflow, node: Node) -> dict[str, str]:
+    env = {**dataflow.env, **node.env}
+    return {name: escape(text) for name, text in env.items() if name not in RESERVED}
+
+
+def _python_paths() -> dict[str, str]:
+    return {
+        "PYTHONPATH": "${library}:${packages}",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        # The store is read-only; what Python compiles is kept beside it.
+        "PYTHONPYCACHEPREFIX": "${root}/cache/pycache",
+    }
+
+
+def _here() -> dict[str, str]:
+    """This process's environment, such that nodes find this very dora library."""
+    package_home = str(Path(dora.__file__).parent.parent)
+    paths = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {name: escape(text) for name, text in os.environ.items()}
+    return {**env, "PYTHONPATH": escape(os.pathsep.join(paths)), "PYTHONUNBUFFERED": "1"}
