@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from deploy.document import (
+    Document,
+    DocumentPath,
+    check,
+    core_list,
+    flag_text,
+    name,
+    parse,
+    read,
+    shown,
+    suggest,
+    text,
+)
+from deploy.errors import InventoryError, Issue
 
 EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A host. None means: not said in the inventory, left to ssh_config or the default."""
+    """A host. None means: not said in the inventory, left to ssh_config or the default.
+
+    `line` is where the inventory names it (1-based; 0: nowhere).
+    """
 
     id: str
     host: str
@@ -26,6 +48,7 @@ class Machine:
     python: str | None = None
     store: str | None = None
     optional: bool = False
+    line: int = field(default=0, compare=False, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -35,5 +58,250 @@ class Machine:
 
 @dataclass(frozen=True)
 class Inventory:
+    """The machines in the order of the file. `notes` tell what of the file was left aside."""
+
     file: str
     machines: Mapping[str, Machine]
+    notes: tuple[Issue, ...] = ()
+
+
+_HOST = re.compile(r"[^\s@/-][^\s@/]*\Z")
+_USER = re.compile(r"[^\s@:/-][^\s@:/]*\Z")
+_JUMP = re.compile(
+    r"(?:[^\s@:/,-][^\s@:/,]*@)?(?:[^\s@:/,-][^\s@:/,]*|\[[0-9a-fA-F:.]+\])(?::\d+)?\Z"
+)
+_HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?\Z")
+
+
+def _host(value: object) -> str:
+    host = text(value)
+    if re.fullmatch(r"[^:]*:\d+", host):
+        raise ValueError("a name or an address alone; the port is a key of its own, `port:`")
+    if "@" in host:
+        raise ValueError("a name or an address alone; the user is a key of its own, `user:`")
+    if not _HOST.match(host):
+        raise ValueError("a host name or an address, without spaces, not beginning with -")
+    return host
+
+
+def _user(value: object) -> str:
+    user = text(value)
+    if not _USER.match(user):
+        raise ValueError("a user name, without spaces or @, not beginning with -")
+    return user
+
+
+def _jump(value: object) -> str:
+    jump = text(value)
+    if not all(_JUMP.match(hop) for hop in jump.split(",")):
+        raise ValueError("hosts to go through, as [user@]host[:port], separated by commas")
+    return jump
+
+
+def _host_key(value: object) -> str:
+    key = text(value)
+    if not _HOST_KEY.match(key):
+        raise ValueError(
+            "a fingerprint as `ssh-keygen -l` shows it: SHA256: and 43 characters of base64"
+        )
+    return key.rstrip("=")
+
+
+def _program(value: object) -> str:
+    program = text(value)
+    if not program or program.startswith("-") or "\n" in program:
+        raise ValueError("the name or the path of a Python, such as python3.11")
+    return program
+
+
+def _folder(value: object) -> str:
+    folder = text(value)
+    if not folder.startswith(("/", "~/")):
+        raise ValueError("an absolute path, or one that begins with ~/")
+    return folder.rstrip("/") or "/"
+
+
+def _tag(value: object) -> str:
+    tag = text(value)
+    if not re.match(r"[^\s@!,*?\[-][^\s@!,*?\[]*\Z", tag):
+        raise ValueError("a word without spaces and without any of @ ! , * ? [")
+    return tag
+
+
+_SHARED: dict[str, Any] = {
+    "port": {"type": "integer", "min": 1, "max": 65535},
+    "user": {"coerce": _user},
+    "identity": {"type": "string", "empty": False},
+    "jump": {"coerce": _jump},
+    "labels": {"type": "dict", "valuesrules": {"coerce": flag_text}},
+    "tags": {"type": "list", "schema": {"coerce": _tag}},
+    "cores": {"coerce": core_list},
+    "python": {"coerce": _program},
+    "store": {"coerce": _folder},
+    "optional": {"type": "boolean"},
+}
+_MACHINE: dict[str, Any] = {
+    "host": {"coerce": _host},
+    "host_key": {"coerce": _host_key},
+    "address": {"coerce": _host},
+    **_SHARED,
+}
+_LISTED: dict[str, Any] = {  # dora's cluster.yml
+    "id": {"coerce": name, "required": True},
+    **_MACHINE,
+    "zenoh_addr": {"coerce": _host},
+    "daemon_port": {"type": "integer"},
+    "zenoh_port": {"type": "integer"},
+}
+_MACHINES = "the machines by their ids, or a list of machines with `id:`"
+
+
+def _schema(machines: object) -> dict[str, Any]:
+    entry = {"type": "dict", "schema": _LISTED if isinstance(machines, list) else _MACHINE}
+    rules: dict[str, Any] = {"type": ["dict", "list"], "meta": {"is": _MACHINES}, "required": True}
+    rules["schema" if isinstance(machines, list) else "valuesrules"] = entry
+    return {
+        "defaults": {"type": "dict", "schema": _SHARED},
+        "machines": rules,
+        "coordinator": {},
+    }
+
+
+def load(path: str | Path) -> Inventory:
+    """The inventory of a file. Raises InventoryError with every problem of the file."""
+    return _load(read(path))
+
+
+def loads(content: str, file: str = "machines.yml") -> Inventory:
+    """The inventory of YAML text. Raises InventoryError with every problem of it."""
+    return _load(parse(content, file))
+
+
+def _load(document: Document) -> Inventory:
+    root = document.value if isinstance(document.value, dict) else {}
+    if isinstance(root.get("machines"), dict):  # `rover-1:` alone is a machine that says nothing
+        root["machines"] = {id: given or {} for id, given in root["machines"].items()}
+    checked = check(document, _schema(root.get("machines")))
+    issues = list(checked.issues)
+    defaults = checked.value.get("defaults", {})
+    machines: dict[str, Machine] = {}
+    for path, id, given in _entries(checked.value.get("machines", {})):
+        try:
+            name(id)
+        except ValueError as error:
+            issues.append(
+                document.issue(path, f"{shown(id)} cannot be an id; it must be {error}", key=True)
+            )
+            continue
+        if id in machines:
+            first = f"the first one is in line {machines[id].line}"
+            issues.append(
+                document.issue((*path, "id"), f"there are two machines {shown(id)}", first)
+            )
+            continue
+        machines[id] = _machine(id, given, defaults, document.at_key(path).line)
+        if id in [hop.rpartition("@")[2] for hop in (machines[id].jump or "").split(",")]:
+            message = f"the way to {id} cannot go through {id} itself"
+            where = (*path, "jump") if "jump" in given else ("defaults", "jump")
+            issues.append(document.issue(where, message))
+    if not machines and not issues:
+        issues.append(document.issue(("machines",), "there is no machine in this file", key=True))
+    if issues:
+        raise InventoryError(issues)
+    return Inventory(document.file, machines, tuple(_notes(document, root)))
+
+
+def _entries(machines: Any) -> Iterator[tuple[DocumentPath, str, dict[str, Any]]]:
+    """Both forms of the file. A machine that is wrong as a whole, or has no id, is passed over."""
+    if isinstance(machines, list):
+        for index, given in enumerate(machines):
+            if given is not None and "id" in given:
+                yield ("machines", index), given["id"], given
+    else:
+        for id, given in machines.items():
+            yield ("machines", id), id, given
+
+
+def _machine(id: str, given: dict[str, Any], defaults: dict[str, Any], line: int) -> Machine:
+    """Labels add up, a machine's own winning; all else of the defaults is replaced."""
+    values = {**defaults, **given}
+    return Machine(
+        id=id,
+        host=values.get("host", id),
+        port=values.get("port"),
+        user=values.get("user"),
+        identity=values.get("identity"),
+        jump=values.get("jump"),
+        host_key=values.get("host_key"),
+        labels={**defaults.get("labels", {}), **given.get("labels", {})},
+        tags=tuple(dict.fromkeys(values.get("tags", ()))),
+        cores=values.get("cores"),
+        address=values.get("address", values.get("zenoh_addr")),
+        python=values.get("python"),
+        store=values.get("store"),
+        optional=values.get("optional", False),
+        line=line,
+    )
+
+
+def _notes(document: Document, root: dict[str, Any]) -> Iterator[Issue]:
+    if "coordinator" in root:
+        message = "the coordinator block is left aside: there is no coordinator process here"
+        yield document.issue(("coordinator",), message, key=True)
+    machines = root["machines"]
+    for index, given in enumerate(machines if isinstance(machines, list) else []):
+        for key in ("daemon_port", "zenoh_port"):
+            if key in given:
+                message = f"{key} is left aside: ports are chosen when deploying"
+                yield document.issue(("machines", index, key), message, key=True)
+
+
+def select(inventory: Inventory, expression: str) -> tuple[Machine, ...]:
+    """The machines that `expression` names, in the order of the inventory.
+
+    Items are separated by commas: an id, a glob of ids, `@tag`, and each of them after `!` to leave
+    machines out. With exclusions alone, all others are selected. Raises InventoryError for an item
+    that matches nothing, and if no machine is left.
+    """
+    items = [item.strip() for item in expression.split(",") if item.strip()]
+    issues: list[Issue] = []
+    wanted: set[str] = set()
+    excluded: set[str] = set()
+    for item in items:
+        pattern = item.removeprefix("!").strip()
+        matching = _matching(inventory, pattern)
+        if not matching:
+            issues.append(_no_match(inventory, pattern))
+        (excluded if item.startswith("!") else wanted).update(matching)
+    if all(item.startswith("!") for item in items) and items:
+        wanted = set(inventory.machines)
+    if not issues and not wanted - excluded:
+        message = f"{shown(expression)} selects no machine"
+        issues.append(Issue(inventory.file, 1, 1, message, _all_ids(inventory)))
+    if issues:
+        raise InventoryError(issues)
+    return tuple(
+        machine for id, machine in inventory.machines.items() if id in wanted and id not in excluded
+    )
+
+
+def _matching(inventory: Inventory, pattern: str) -> set[str]:
+    if pattern.startswith("@"):
+        return {id for id, machine in inventory.machines.items() if pattern[1:] in machine.tags}
+    return {id for id in inventory.machines if fnmatchcase(id, pattern)}
+
+
+def _no_match(inventory: Inventory, pattern: str) -> Issue:
+    if pattern.startswith("@"):
+        tags = {tag for machine in inventory.machines.values() for tag in machine.tags}
+        hint = suggest(pattern, [f"@{tag}" for tag in tags])
+        everything = f"the tags are {', '.join(sorted(tags))}" if tags else "no machine has a tag"
+        return Issue(
+            inventory.file, 1, 1, f"no machine has the tag {shown(pattern[1:])}", hint or everything
+        )
+    hint = suggest(pattern, inventory.machines) or _all_ids(inventory)
+    return Issue(inventory.file, 1, 1, f"no machine matches {shown(pattern)}", hint)
+
+
+def _all_ids(inventory: Inventory) -> str:
+    return f"the machines are {', '.join(inventory.machines)}"
