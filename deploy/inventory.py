@@ -180,7 +180,9 @@ def loads(content: str, file: str = "machines.yml") -> Inventory:
 def _load(document: Document) -> Inventory:
     root = document.value if isinstance(document.value, dict) else {}
     if isinstance(root.get("machines"), dict):  # `rover-1:` alone is a machine that says nothing
-        root["machines"] = {id: given or {} for id, given in root["machines"].items()}
+        root["machines"] = {
+            id: {} if given is None else given for id, given in root["machines"].items()
+        }
     checked = check(document, _schema(root.get("machines")))
     issues = list(checked.issues)
     defaults = checked.value.get("defaults", {})

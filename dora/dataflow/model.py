@@ -102,6 +102,7 @@ class Operator:
     outputs: tuple[str, ...]
     mark: Mark
     send_stdout_as: str | None = None
+    code_mark: Mark | None = field(default=None, compare=False)  # where `code` stands
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Node:
     min_log_level: str | None = None
     max_log_size: int | None = None  # bytes
     output_rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # hz, bytes
+    path_mark: Mark | None = field(default=None, compare=False)  # where `path` stands
 
     @property
     def all_inputs(self) -> dict[str, Input]:
