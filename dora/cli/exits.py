@@ -48,7 +48,7 @@ def complain(error: DoraError | DeployError) -> None:
         click.echo(error.hint.replace("\n", "\n       "), err=True)
 
 
-def command(work: Callable[..., Coroutine[Any, Any, Exit]]) -> Callable[..., None]:
+def exiting(work: Callable[..., Coroutine[Any, Any, Exit]]) -> Callable[..., None]:
     """Runs a command's coroutine and ends the process with its exit code."""
 
     @functools.wraps(work)

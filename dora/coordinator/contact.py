@@ -20,6 +20,12 @@ class Contact:
 
     sessions: dict[str, Session] = field(default_factory=dict)
     unreachable: dict[str, MachineError] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def required_unreachable(self) -> tuple[str, ...]:
+        """Those that did not answer and may not be away (`optional: true` may)."""
+        return tuple(name for name in self.unreachable if name not in self.optional)
 
 
 @asynccontextmanager
@@ -27,7 +33,8 @@ async def contact(
     connector: Connector, machines: Iterable[Machine], emit: Emit = ignore
 ) -> AsyncIterator[Contact]:
     """Opens a session to every machine, all at once, and closes them at the end."""
-    found = Contact()
+    machines = list(machines)
+    found = Contact(optional=frozenset(machine.id for machine in machines if machine.optional))
 
     async def reach(machine: Machine) -> None:
         try:
@@ -36,7 +43,6 @@ async def contact(
             found.unreachable[machine.id] = error
             emit(Unreachable(machine.id, error))
 
-    machines = list(machines)
     try:
         await asyncio.gather(*(reach(machine) for machine in machines))
         order = {machine.id: index for index, machine in enumerate(machines)}

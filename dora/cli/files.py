@@ -1,0 +1,64 @@
+"""Finding and reading the files that commands are about, and the options that name them. Laptop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.inventory import Inventory, Machine, load, select
+from dora.cli.output import Output
+from dora.dataflow.load import load as load_dataflow
+from dora.dataflow.model import Dataflow
+from dora.errors import DoraError
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+flow_argument = click.argument("flow", type=click.Path(exists=True, dir_okay=False))
+inventory_option = click.option(
+    "--inventory",
+    "-i",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The machines; else $DORA_INVENTORY, else machines.yml beside the flow file or here.",
+)
+limit_option = click.option(
+    "--limit", "-l", metavar="PATTERN", help="Only these machines: names, globs, @tags, !without."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Pure JSON on stdout.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Say more on stderr.")
+accept_new_option = click.option(
+    "--accept-new", is_flag=True, help="Trust and remember the keys of hosts never seen before."
+)
+name_option = click.option("--name", help="The deployment's name; else made from the flow file's.")
+
+
+def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
+    """Raises InventoryError for a bad file, DoraError when there is none."""
+    candidates = [given, os.environ.get("DORA_INVENTORY")]
+    if flow is not None:
+        candidates.append(str(Path(flow).parent / "machines.yml"))
+    candidates.append("machines.yml")
+    for candidate in candidates:
+        if candidate and (candidate == given or Path(candidate).exists()):
+            return load(candidate)
+    raise DoraError(
+        "no inventory: neither --inventory, nor $DORA_INVENTORY, nor a machines.yml "
+        "beside the flow file or here",
+        hint="write `machines: {here: {host: embedded}}` into machines.yml to try it on this laptop",
+    )
+
+
+def chosen(inventory: Inventory, limit: str | None) -> tuple[Machine, ...]:
+    """The machines that `--limit` selects; all without it."""
+    return select(inventory, limit) if limit else tuple(inventory.machines.values())
+
+
+def read_flow(flow: str, out: Output) -> Dataflow:
+    """The checked dataflow; its warnings go to stderr. Raises DataflowError."""
+    loaded = load_dataflow(flow)
+    for warning in loaded.warnings:
+        out.say(f"[yellow]warning:[/yellow] {warning}")
+    return loaded.dataflow

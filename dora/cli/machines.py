@@ -1,0 +1,131 @@
+"""`dora machines check`: does every machine answer, and can it run dataflows? Laptop only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from deploy.connection.connect import connector
+from deploy.facts import Facts
+from dora.cli import files
+from dora.cli.exits import Exit, exiting
+from dora.cli.output import Output
+from dora.cli.progress import human_bytes
+from dora.cli.status import cores_text
+from dora.coordinator.contact import contact
+
+NODE_PYTHON = (3, 10)
+ROOM = 1_000_000_000  # bytes; a first closure with pyarrow and matplotlib takes about a third
+
+
+@click.group("machines")
+def command() -> None:
+    """Look at the machines of an inventory."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that will stand in the way, and what to do about it."""
+
+    problem: str
+    remedy: str
+    fatal: bool = True
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """Pure: what a machine's facts say against running dataflows there."""
+    found = []
+    if facts.python_version[:2] < NODE_PYTHON:
+        version = ".".join(map(str, facts.python_version))
+        found.append(
+            Finding(
+                f"its Python is {version}; nodes need 3.10 or newer",
+                "install one and name it: `python: /usr/bin/python3.11` in the inventory",
+            )
+        )
+    if not facts.taskset:
+        found.append(
+            Finding(
+                "there is no taskset", "apt-get install util-linux; without it nothing is pinned"
+            )
+        )
+    if facts.disk_free < ROOM:
+        found.append(
+            Finding(
+                f"{human_bytes(facts.disk_free)} are free below {facts.root}",
+                "free some, or move `store:` in the inventory to a larger disk",
+                fatal=False,
+            )
+        )
+    return tuple(found)
+
+
+@command.command("check")
+@files.inventory_option
+@files.limit_option
+@files.accept_new_option
+@files.json_option
+@files.verbose_option
+@exiting
+async def check(
+    inventory: str | None, limit: str | None, accept_new: bool, as_json: bool, verbose: bool
+) -> Exit:
+    """Connect to every machine and say what would keep it from running dataflows."""
+    out = Output(as_json=as_json, verbose=verbose)
+    machines = files.find_inventory(inventory)
+    connect = connector(accept_new=accept_new)
+    try:
+        async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            facts = {name: session.facts for name, session in found.sessions.items()}
+            rows = {name: findings(one) for name, one in facts.items()}
+            data: dict[str, Any] = {
+                name: {"reachable": True, **_facts_json(one), "findings": _json(rows[name])}
+                for name, one in facts.items()
+            }
+            for name, error in found.unreachable.items():
+                data[name] = {"reachable": False, "error": error.reason, "hint": error.hint}
+            out.result(data, lambda console: _text(console, facts, rows))
+            if found.required_unreachable:
+                return Exit.UNREACHABLE
+            fatal = any(finding.fatal for row in rows.values() for finding in row)
+            return Exit.FAILED if fatal else Exit.DONE
+    finally:
+        await connect.close()
+
+
+def _facts_json(facts: Facts) -> dict[str, Any]:
+    return {
+        "host": facts.hostname,
+        "user": facts.user,
+        "arch": facts.arch,
+        "libc": f"{facts.libc} {'.'.join(map(str, facts.libc_version))}",
+        "python": ".".join(map(str, facts.python_version)),
+        "cores": list(facts.cores),
+        "memory": facts.memory,
+        "disk_free": facts.disk_free,
+        "root": facts.root,
+    }
+
+
+def _json(rows: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    return [{"problem": it.problem, "remedy": it.remedy, "fatal": it.fatal} for it in rows]
+
+
+def _text(
+    console: Console, facts: dict[str, Facts], rows: dict[str, tuple[Finding, ...]]
+) -> None:
+    for name, one in facts.items():
+        python = ".".join(map(str, one.python_version))
+        console.print(
+            f"[green]{name}[/green]: {one.user}@{one.hostname}, {one.arch}, {one.libc} "
+            f"{'.'.join(map(str, one.libc_version))}, Python {python}, "
+            f"cores {cores_text(one.cores)}, memory {human_bytes(one.memory)}, "
+            f"{human_bytes(one.disk_free)} free"
+        )
+        for finding in rows[name]:
+            console.print(f"  [yellow]{escape(finding.problem)}[/yellow]")
+            console.print(f"  [cyan]try:[/cyan] {escape(finding.remedy)}")

@@ -1,0 +1,109 @@
+"""`dora plan`: what a deployment would change, and why. Laptop only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from deploy.connection.connect import connector
+from deploy.plan import Change, MachinePlan
+from dora.cli import files
+from dora.cli.exits import Exit, exiting
+from dora.cli.output import Output
+from dora.compile.compile import deployment_name
+from dora.coordinator.contact import Contact, contact
+from dora.coordinator.prepare import Prepared, prepare
+
+MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "[red]-[/red]"}
+
+
+@click.command("plan")
+@files.flow_argument
+@files.inventory_option
+@files.limit_option
+@files.name_option
+@files.accept_new_option
+@files.json_option
+@files.verbose_option
+@exiting
+async def command(
+    flow: str,
+    inventory: str | None,
+    limit: str | None,
+    name: str | None,
+    accept_new: bool,
+    as_json: bool,
+    verbose: bool,
+) -> Exit:
+    """Show what deploying FLOW would start, restart, stop and keep. Changes nothing."""
+    out = Output(as_json=as_json, verbose=verbose)
+    dataflow = files.read_flow(flow, out)
+    machines = files.find_inventory(inventory, flow)
+    connect = connector(accept_new=accept_new)
+    try:
+        async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            name = name or deployment_name(flow)
+            prepared = await prepare(name, dataflow, machines, found.sessions, out.event)
+            show_plan(out, prepared, found)
+            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
+    finally:
+        await connect.close()
+
+
+def show_plan(out: Output, prepared: Prepared, found: Contact, *, brief: bool = False) -> None:
+    """The plan on stdout; with `brief`, what changes, on stderr."""
+    if brief:
+        _text(out.progress, prepared, kept=False)
+    else:
+        out.result(plan_json(prepared, found), lambda console: _text(console, prepared, kept=True))
+
+
+def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
+    return {
+        "deployment": prepared.name,
+        "changes": not prepared.plan.changes_nothing,
+        "machines": [
+            {
+                "machine": row.machine,
+                "changes": [
+                    {"unit": it.unit, "action": it.action, "reasons": list(it.reasons)}
+                    for it in row.changes
+                ],
+            }
+            for row in prepared.plan.machines
+        ],
+        "placement": {
+            node: {"machine": it.machine, "reason": it.reason}
+            for node, it in prepared.placement.assignments.items()
+        },
+        "unreachable": {
+            name: {"error": error.reason, "hint": error.hint}
+            for name, error in found.unreachable.items()
+        },
+    }
+
+
+def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
+    if prepared.plan.changes_nothing:
+        console.print(f"{prepared.name}: no change")
+    for row in prepared.plan.machines:
+        changes = [it for it in row.changes if kept or it.action != "keep"]
+        if changes:
+            console.print(f"[bold]{row.machine}[/bold]")
+        for change in changes:
+            console.print(_line(prepared, row, change))
+
+
+def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:
+    placed = prepared.placement.assignments.get(change.unit)
+    if change.reasons:
+        why = ", ".join(change.reasons)
+    elif placed and placed.machine == row.machine:
+        why = placed.reason
+    else:
+        why = ""
+    mark = MARKS.get(change.action, " ")
+    return f"  {mark} {change.action:8}{change.unit:20} [dim]{escape(why)}[/dim]".rstrip()

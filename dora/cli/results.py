@@ -1,0 +1,76 @@
+"""How the result of a deployment is told, as text and as JSON. Laptop only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+
+from deploy.apply import MachineResult
+from dora.cli.output import Output
+from dora.coordinator.contact import Contact
+from dora.coordinator.deploy import Deployed
+from dora.coordinator.prepare import Prepared
+
+COLOURS = {"unchanged": "dim", "deployed": "green", "failed": "red", "rolled_back": "yellow"}
+
+
+def show_deployed(out: Output, result: Deployed, prepared: Prepared) -> None:
+    for row in result.machines:
+        colour, word = COLOURS[row.outcome], row.outcome.replace("_", " ")
+        running = sum(state.get("state") == "running" for state in row.units.values())
+        parts = [f"generation {row.generation}"] if row.generation else []
+        parts += [f"{running} running"] if running else []
+        out.say(f"[{colour}]{row.machine}: {word}[/{colour}] {', '.join(parts)}")
+        for unit, why in row.unhealthy.items():
+            out.say(f"  [red]{unit}[/red] {escape(why)}; see: dora logs {prepared.name} -n {unit}")
+
+
+def deployed_json(result: Deployed, prepared: Prepared, found: Contact) -> dict[str, Any]:
+    machines = [_machine_json(row) for row in result.machines]
+    for name, error in found.unreachable.items():
+        machines.append(
+            {
+                "machine": name,
+                "outcome": "unreachable",
+                "error": error.reason,
+                "hint": error.hint,
+            }
+        )
+    return {
+        "deployment": result.name,
+        "outcome": _outcome(result, found),
+        "changed": any(row.outcome != "unchanged" for row in result.machines),
+        "machines": machines,
+        "nodes": {
+            node: {"machine": it.machine, "reason": it.reason}
+            for node, it in prepared.placement.assignments.items()
+        },
+    }
+
+
+def _outcome(result: Deployed, found: Contact) -> str:
+    if result.rolled_back:
+        return "rolled_back"
+    if not result.healthy:
+        return "failed"
+    if found.unreachable:
+        return "partly_unreachable"
+    changed = any(row.outcome != "unchanged" for row in result.machines)
+    return "deployed" if changed else "unchanged"
+
+
+def _machine_json(row: MachineResult) -> dict[str, Any]:
+    return {
+        "machine": row.machine,
+        "outcome": row.outcome,
+        "generation": row.generation,
+        "bytes": row.bytes,
+        "error": row.error.reason if row.error else None,
+        "hint": row.error.hint if row.error else None,
+        "unhealthy": dict(row.unhealthy),
+        "units": {
+            name: {"state": state.get("state"), "pid": state.get("pid")}
+            for name, state in row.units.items()
+        },
+    }

@@ -1,0 +1,109 @@
+"""`dora status`: what runs where, asked of the machines through the inventory. Laptop only."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from deploy.connection.connect import connector
+from dora.cli import files
+from dora.cli.exits import Exit, exiting
+from dora.cli.output import Output
+from dora.coordinator.contact import contact
+from dora.coordinator.status import NodeStatus, Status, status
+
+COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "yellow"}
+
+
+@click.command("status")
+@click.argument("deployment", required=False)
+@files.inventory_option
+@files.limit_option
+@files.accept_new_option
+@files.json_option
+@files.verbose_option
+@exiting
+async def command(
+    deployment: str | None,
+    inventory: str | None,
+    limit: str | None,
+    accept_new: bool,
+    as_json: bool,
+    verbose: bool,
+) -> Exit:
+    """Show every node of DEPLOYMENT (all of them without a name): machine, state, pid, cores."""
+    out = Output(as_json=as_json, verbose=verbose)
+    machines = files.find_inventory(inventory)
+    connect = connector(accept_new=accept_new)
+    try:
+        async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            result = await status(found, deployment)
+            out.result(_json(result), lambda console: _text(console, result))
+            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
+    finally:
+        await connect.close()
+
+
+def _json(result: Status) -> dict[str, Any]:
+    return {
+        "nodes": [
+            {**asdict(row), "cores": list(row.cores), "ready": row.state == "running"}
+            for row in result.nodes
+            if not row.infrastructure
+        ],
+        "routers": [
+            {**asdict(row), "cores": list(row.cores)} for row in result.nodes if row.infrastructure
+        ],
+        "machines": result.machines,
+    }
+
+
+def _text(console: Console, result: Status) -> None:
+    if not result.nodes:
+        console.print("nothing is deployed")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "CORES"):
+        table.add_column(title)
+    for row in result.nodes:
+        colour = COLOURS.get(row.state, "dim")
+        table.add_row(
+            row.deployment,
+            f"[dim]{row.node}[/dim]" if row.infrastructure else row.node,
+            row.machine,
+            f"[{colour}]{row.state}[/{colour}]",
+            str(row.pid or ""),
+            _age(row),
+            str(row.restarts or ""),
+            cores_text(row.cores),
+        )
+    console.print(table)
+    for row in result.nodes:
+        if row.error:
+            console.print(f"[dim]{row.node}@{row.machine}:[/dim] {row.error}", markup=True)
+
+
+def _age(row: NodeStatus) -> str:
+    if row.since is None:
+        return ""
+    seconds = max(0, int(time.time() - row.since))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def cores_text(cores: tuple[int, ...]) -> str:
+    """`2-5,7` for (2, 3, 4, 5, 7)."""
+    runs: list[list[int]] = []
+    for core in sorted(cores):
+        if runs and core == runs[-1][1] + 1:
+            runs[-1][1] = core
+        else:
+            runs.append([core, core])
+    return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in runs)

@@ -1,0 +1,148 @@
+"""Files and machines' answers -> a plan and the closures it needs; changes nothing. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.apply import Closures
+from deploy.build import Workshop, build
+from deploy.events import Building, Emit, ignore
+from deploy.inventory import Inventory
+from deploy.plan import Plan, plan
+from deploy.profile import Profile
+from deploy.session import Session
+from dora.compile.compile import Site, compile_dataflow
+from dora.compile.dataplane import AUTHORITY, address_of, choose_ports
+from dora.compile.packaging import Closure
+from dora.coordinator.keys import MachineKeys, create_keys
+from dora.dataflow.model import Dataflow
+from dora.placement.model import Placement
+from dora.placement.place import place
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, with all that is needed to carry it out or to show it.
+
+    `new_keys` are for machines that have none yet; they are nowhere but in this process.
+    """
+
+    name: str
+    dataflow: Dataflow
+    placement: Placement
+    plan: Plan
+    profiles: Mapping[str, Profile]
+    closures: Closures
+    new_keys: Mapping[str, MachineKeys]
+
+
+def cache_folder() -> Path:
+    """Where the laptop keeps what it would otherwise make again; may be deleted at any time."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "dora"
+
+
+async def prepare(
+    name: str,
+    dataflow: Dataflow,
+    inventory: Inventory,
+    sessions: Mapping[str, Session],
+    emit: Emit = ignore,
+) -> Prepared:
+    """Places, compiles, builds and plans for the machines that answered.
+
+    Raises PlacementError, DoraError or BuildError for what the files ask for and cannot be had,
+    MachineError when a machine stops answering.
+    """
+    found = await asyncio.gather(*(session.profile(name) for session in sessions.values()))
+    current = dict(zip(sessions, found, strict=True))
+    summary = newest_summary(name, sessions, current)
+    placement = place(
+        dataflow,
+        tuple(inventory.machines.values()),
+        available={
+            machine: len(session.machine.cores or session.facts.cores)
+            for machine, session in sessions.items()
+        },
+        current={node: it.machine for node, it in summary.nodes.items()} if summary else {},
+    )
+    hosts = {assignment.machine for assignment in placement.assignments.values()}
+    taking_part = {machine: sessions[machine] for machine in sessions if machine in hosts}
+    known = {**summary.routers} if summary else {}
+    away = {machine: known[machine] for machine in hosts - set(sessions) if machine in known}
+    routers, new_keys = await _routers(name, taking_part, current, away)
+
+    sites = {
+        machine: Site(session.machine, session.facts) for machine, session in taking_part.items()
+    }
+    deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure())
+    workshop = Workshop(cache=cache_folder(), lock=Path(dataflow.file).with_suffix(".lock"))
+    built = await asyncio.to_thread(
+        build,
+        deployment,
+        {machine: site.facts for machine, site in sites.items()},
+        workshop,
+        lambda what: emit(Building(what)),
+    )
+    profiles = {machine: result.profile for machine, result in built.items()}
+    closures = Closures(
+        store=workshop.store,
+        manifests={machine: result.manifests for machine, result in built.items()},
+    )
+    return Prepared(
+        name=name,
+        dataflow=dataflow,
+        placement=placement,
+        plan=plan(name, profiles, current),
+        profiles=profiles,
+        closures=closures,
+        new_keys=new_keys,
+    )
+
+
+def newest_summary(
+    name: str, sessions: Mapping[str, Session], current: Mapping[str, Profile | None]
+) -> DataflowSummary | None:
+    """What the machine with the youngest generation knows of the whole dataflow."""
+    summaries = []
+    for machine, profile in current.items():
+        if profile is not None and DOCUMENT in profile.documents:
+            created = sessions[machine].facts.deployments[name].created or 0.0
+            summaries.append((created, machine, profile.documents[DOCUMENT]))
+    return DataflowSummary.from_text(max(summaries)[2]) if summaries else None
+
+
+async def _routers(
+    name: str,
+    sessions: Mapping[str, Session],
+    current: Mapping[str, Profile | None],
+    away: Mapping[str, RouterSummary],
+) -> tuple[dict[str, RouterSummary], dict[str, MachineKeys]]:
+    """How every machine's router is reached and trusted; keys for machines that have none."""
+    if len(sessions) + len(away) < 2:
+        return {}, {}
+    ports = choose_ports(
+        {machine: session.machine for machine, session in sessions.items()},
+        {machine: session.facts for machine, session in sessions.items()},
+        {machine: current[machine] for machine in sessions},
+    )
+
+    async def authority_of(session: Session) -> str | None:
+        path = f"{session.facts.root}/secrets/{name}/{AUTHORITY}"
+        data = await session.read(path)
+        return data.decode() if data else None
+
+    found = await asyncio.gather(*(authority_of(session) for session in sessions.values()))
+    routers, new_keys = dict(away), {}
+    for (machine, session), authority in zip(sessions.items(), found, strict=True):
+        address = address_of(session.machine)
+        if authority is None:
+            new_keys[machine] = create_keys(machine, address)
+            authority = new_keys[machine].authority_pem
+        routers[machine] = RouterSummary(address, ports[machine], authority)
+    return dict(sorted(routers.items())), new_keys

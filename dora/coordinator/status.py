@@ -1,0 +1,125 @@
+"""What runs where, as the machines tell it. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.session import Session
+from dora.compile.dataplane import ROUTER
+from dora.coordinator.contact import Contact
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One process; `state` is `unknown` where its machine or its supervisor does not answer."""
+
+    deployment: str
+    machine: str
+    node: str
+    state: str
+    pid: int | None = None
+    since: float | None = None  # seconds since the epoch, by the machine's clock
+    restarts: int = 0
+    cores: tuple[int, ...] = ()
+    generation: int | None = None
+    error: str | None = None
+    exit: Mapping[str, Any] | None = None
+    reason: str | None = None  # of its placement
+    infrastructure: bool = False  # a router, not a node of the flow file
+
+
+@dataclass(frozen=True)
+class Status:
+    nodes: tuple[NodeStatus, ...]
+    machines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+async def status(contact: Contact, deployment: str | None = None) -> Status:
+    """All deployments of the machines that answered, or one. Nodes that are known to belong on a
+    machine that is away are listed as `unknown`."""
+    answers = await asyncio.gather(
+        *(_machine(session, deployment) for session in contact.sessions.values())
+    )
+    nodes = [node for rows, _ in answers for node in rows]
+    seen = {(node.deployment, node.machine, node.node) for node in nodes}
+    for summary in (summary for _, summaries in answers for summary in summaries):
+        for name, node in summary.nodes.items():
+            key = (summary.name, node.machine, name)
+            if key not in seen and node.machine in contact.unreachable:
+                seen.add(key)
+                nodes.append(
+                    NodeStatus(
+                        deployment=summary.name,
+                        machine=node.machine,
+                        node=name,
+                        state="unknown",
+                        error=contact.unreachable[node.machine].reason,
+                        reason=node.reason,
+                    )
+                )
+    machines: dict[str, dict[str, Any]] = {
+        name: {
+            "link": "up",
+            "host": session.facts.hostname,
+            "supervisor": bool(session.facts.supervisor.get("running")),
+            "generations": {
+                name: installed.current for name, installed in session.facts.deployments.items()
+            },
+        }
+        for name, session in contact.sessions.items()
+    }
+    for name, error in contact.unreachable.items():
+        machines[name] = {"link": "down", "error": error.reason, "hint": error.hint}
+    return Status(tuple(nodes), machines)
+
+
+async def _machine(
+    session: Session, only: str | None
+) -> tuple[list[NodeStatus], list[DataflowSummary]]:
+    running = bool(session.facts.supervisor.get("running"))
+    units = (await session.request("status"))["units"] if running else []
+    rows, summaries = [], []
+    for name, installed in session.facts.deployments.items():
+        if installed.current is None or only not in (None, name):
+            continue
+        profile = await session.profile(name)
+        if profile is None:
+            continue
+        summary = None
+        if DOCUMENT in profile.documents:
+            summary = DataflowSummary.from_text(profile.documents[DOCUMENT])
+            summaries.append(summary)
+        states = {state["name"]: state for state in units if state["deployment"] == name}
+        for unit in profile.units:
+            state = states.get(unit.name)
+            placed = summary.nodes.get(unit.name) if summary else None
+            rows.append(
+                NodeStatus(
+                    deployment=name,
+                    machine=session.machine.id,
+                    node=unit.name,
+                    reason=placed.reason if placed else None,
+                    infrastructure=unit.name == ROUTER,
+                    generation=installed.current,
+                    **_fields(state),
+                )
+            )
+    return rows, summaries
+
+
+def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
+    if state is None:
+        return {"state": "unknown", "error": "no supervisor runs there"}
+    return {
+        "state": state["state"],
+        "pid": state.get("pid"),
+        "since": state.get("since"),
+        "restarts": state.get("restarts", 0),
+        "cores": tuple(state.get("cores") or ()),
+        "error": state.get("error"),
+        "exit": state.get("exit"),
+    }

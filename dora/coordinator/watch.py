@@ -1,0 +1,142 @@
+"""Keeps an SSH connection to each machine open and tells what happens there. Laptop only.
+
+The coordinator holds no truth: when a link comes back, the machine's supervisor says what is so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.connection.base import Connector
+from deploy.errors import MachineError
+from deploy.events import Emit, LinkBack, LinkLost, UnitChanged
+from deploy.inventory import Machine
+from deploy.session import Session
+
+SILENCE = 4.0  # seconds without a heartbeat (there is one each second) until a link counts as lost
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that a unit printed."""
+
+    machine: str
+    unit: str
+    text: str
+
+
+def pauses(
+    first: float = 0.5, most: float = 15.0, jitter: Callable[[], float] = random.random
+) -> Iterator[float]:
+    """Seconds to wait before each next try: doubling, and spread so that many do not try at once
+    (half of the pause is random)."""
+    pause = first
+    while True:
+        yield pause * (0.5 + 0.5 * jitter())
+        pause = min(pause * 2, most)
+
+
+async def watch(
+    deployment: str,
+    sessions: Mapping[str, Session],
+    machines: Mapping[str, Machine],
+    connector: Connector,
+    emit: Emit,
+    on_line: Callable[[Line], None],
+) -> None:
+    """Runs until cancelled. `sessions` are used as long as they live, then replaced; machines
+    without one are tried again and again."""
+    async with asyncio.TaskGroup() as group:
+        for name, machine in machines.items():
+            group.create_task(
+                _watch_machine(deployment, machine, sessions.get(name), connector, emit, on_line)
+            )
+
+
+async def _watch_machine(
+    deployment: str,
+    machine: Machine,
+    session: Session | None,
+    connector: Connector,
+    emit: Emit,
+    on_line: Callable[[Line], None],
+) -> None:
+    lost: float | None = None if session else time.time()
+    tail = 0  # the first time, what was printed before we came is not ours to show
+    waits = pauses()
+    while True:
+        try:
+            if session is None:
+                session = await Session.open(connector, machine)
+                await session.start_supervisor()
+            if lost is not None:
+                emit(LinkBack(machine.id, time.time() - lost))
+                lost = None
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_states(session, deployment, emit, on_alive=lambda: None))
+                group.create_task(_lines(session, deployment, tail, on_line))
+        except* MachineError as errors:
+            if lost is None:
+                lost = time.time()
+                emit(LinkLost(machine.id, lost, _first(errors)))
+                waits = pauses()
+        if session is not None:
+            await session.close()
+            session = None
+        await asyncio.sleep(next(waits))
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error.reason if isinstance(error, MachineError) else str(error)
+
+
+async def _states(
+    session: Session, deployment: str, emit: Emit, on_alive: Callable[[], None]
+) -> None:
+    """Raises MachineError when the link is silent for too long, or ends."""
+    known: dict[str, Any] = {}
+    rows = session.stream("watch", deployment=deployment)
+    try:
+        while True:
+            try:
+                row = await asyncio.wait_for(anext(rows), SILENCE)
+            except TimeoutError:
+                raise MachineError(session.machine.id, f"silent for {SILENCE:.0f} s") from None
+            except StopAsyncIteration:
+                raise MachineError(session.machine.id, "its supervisor ended") from None
+            on_alive()
+            for state in row.get("units", ()):
+                if known.get(state["name"]) != (state["state"], state.get("pid")):
+                    if state["name"] in known:
+                        emit(UnitChanged(session.machine.id, state))
+                    known[state["name"]] = (state["state"], state.get("pid"))
+    finally:
+        await rows.aclose()
+
+
+async def _lines(
+    session: Session, deployment: str, tail: int, on_line: Callable[[Line], None]
+) -> None:
+    async for line in follow(session, deployment, tail=tail):
+        on_line(line)
+    raise MachineError(session.machine.id, "its supervisor ended")
+
+
+async def follow(
+    session: Session, deployment: str, *, tail: int, units: tuple[str, ...] = (), more: bool = True
+) -> AsyncIterator[Line]:
+    """The last `tail` lines of each unit, and with `more` those to come. Raises MachineError."""
+    fields: dict[str, Any] = {"deployment": deployment, "tail": tail, "follow": more}
+    if units:
+        fields["units"] = list(units)
+    async for row in session.stream("logs", **fields):
+        if "line" in row:
+            yield Line(session.machine.id, str(row["unit"]), str(row["line"]))
