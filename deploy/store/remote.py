@@ -1,0 +1,249 @@
+"""A machine's store, spoken to over a channel: ask what lacks, send just that. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from deploy.connection.base import Channel
+from deploy.errors import BuildError, ConnectionLost, MachineError
+from deploy.store.archive import Item, encode
+from deploy.store.base import Incoming, Objects, chunks, objects_of
+from deploy.store.collect import Collected
+from deploy.store.path import Manifest
+
+LAST_WORDS = 5.0  # seconds in which a machine that hung up on us may still say why
+
+
+class OpenVerb(Protocol):
+    """Opens a channel to `deploy.store.serve` on the machine, with these arguments."""
+
+    def __call__(self, *args: str) -> Awaitable[Channel]: ...
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a machine lacks of some trees. `objects` maps digests to bytes; `free` is in bytes."""
+
+    trees: tuple[str, ...]
+    objects: Mapping[str, int]
+    free: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.objects.values())
+
+
+class RemoteStore:
+    """The store of one machine. Methods raise MachineError or ConnectionLost."""
+
+    def __init__(self, machine: str, open_verb: OpenVerb) -> None:
+        self.machine = machine
+        self._open = open_verb
+
+    def __repr__(self) -> str:
+        return f"<RemoteStore of {self.machine}>"
+
+    async def missing(self, manifests: Iterable[Manifest]) -> Missing:
+        """What `send` would have to send."""
+        channel = await self._open("session")
+        try:
+            return await self._missing(channel, {each.name: each for each in manifests})
+        finally:
+            await channel.close()
+
+    async def send(
+        self,
+        source: Objects,
+        manifests: Iterable[Manifest],
+        on_progress: Callable[[int, int], None] | None = None,
+        *,
+        packed: bool = False,
+    ) -> int:
+        """Makes sure that these trees are on the machine; returns the bytes of content sent.
+
+        `on_progress(done, total)` counts what the machine has got, in bytes. `packed` compresses,
+        which pays on links below about 100 Mbit/s. Raises BuildError when a file has changed since
+        it was built; MachineError when it does not fit. What arrived is kept in any case, so that
+        the next attempt goes on from there.
+        """
+        wanted = {manifest.name: manifest for manifest in manifests}
+        sent = 0
+        # Twice, since a collector may come between the question and the archive.
+        for last in (False, True):
+            channel = await self._open("session")
+            try:
+                missing = await self._missing(channel, wanted)
+                if not missing.trees:
+                    return sent
+                self._check_space(missing)
+                items = _items(source, missing, [wanted[name] for name in missing.trees])
+                report = on_progress or _ignore
+                report(0, missing.bytes)
+                await self._say(channel, op="receive")
+                await self._transfer(channel, encode(items, packed=packed), missing.bytes, report)
+                report(missing.bytes, missing.bytes)
+                return sent + missing.bytes
+            except _ObjectsGone as error:
+                if last:
+                    raise MachineError(self.machine, str(error)) from error
+                sent += missing.bytes
+            finally:
+                await channel.close()
+        raise AssertionError("unreachable")
+
+    async def collect(self, keep: Iterable[str] = ()) -> Collected:
+        """Removes there what neither one of its generations nor `keep` (tree names) needs."""
+        channel = await self._open("session")
+        try:
+            await self._say(channel, op="collect", keep=sorted(keep))
+            reply = await self._hear(channel)
+            return Collected(int(reply["trees"]), int(reply["objects"]), int(reply["bytes"]))
+        finally:
+            await channel.close()
+
+    async def _missing(self, channel: Channel, wanted: Mapping[str, Manifest]) -> Missing:
+        # Trees first: mostly nothing lacks, and then no object needs to be named.
+        await self._say(channel, op="missing", trees=list(wanted))
+        reply = await self._hear(channel)
+        trees = tuple(name for name in reply["trees"] if name in wanted)
+        known = objects_of(wanted[name] for name in trees)
+        if known:
+            await self._say(channel, op="missing", objects=list(known))
+            reply = await self._hear(channel)
+        lacking = {digest: known[digest][0] for digest in reply["objects"] if digest in known}
+        return Missing(trees, lacking, int(reply["free"]))
+
+    def _check_space(self, missing: Missing) -> None:
+        if missing.bytes > missing.free:
+            raise MachineError(
+                self.machine,
+                f"needs {_megabytes(missing.bytes)} more in its store, where "
+                f"{_megabytes(missing.free)} are free; nothing was changed",
+                hint="`dora gc` removes what no generation needs",
+            )
+
+    async def _transfer(
+        self,
+        channel: Channel,
+        pieces: Iterator[bytes],
+        total: int,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Sends and listens at once: a machine that gives up says so while we still send."""
+        sending = asyncio.create_task(_pump(channel, pieces))
+        hearing = asyncio.create_task(self._hear_out(channel, total, report))
+        try:
+            await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_EXCEPTION)
+            if sending.done() and isinstance(sending.exception(), MachineError):
+                # It hung up on us, or the line is cut. Its last words say more than that.
+                await asyncio.wait({hearing}, timeout=LAST_WORDS)
+            for task in (hearing, sending):
+                if task.done():
+                    task.result()
+        finally:
+            for task in (sending, hearing):
+                task.cancel()
+            await asyncio.gather(sending, hearing, return_exceptions=True)
+
+    async def _hear_out(
+        self, channel: Channel, total: int, report: Callable[[int, int], None]
+    ) -> None:
+        while "received" in (reply := await self._hear(channel)):
+            report(min(int(reply["received"]), total), total)
+
+    async def _say(self, channel: Channel, **request: Any) -> None:
+        await channel.write(json.dumps(request).encode() + b"\n")
+
+    async def _hear(self, channel: Channel) -> dict[str, Any]:
+        line = await channel.readline()
+        if not line:
+            raise ConnectionLost(self.machine, "its store hung up")
+        try:
+            reply = json.loads(line)
+        except ValueError as error:
+            raise MachineError(self.machine, f"its store spoke nonsense: {line[:200]!r}") from error
+        if not isinstance(reply, dict):
+            raise MachineError(self.machine, f"its store spoke nonsense: {line[:200]!r}")
+        if reply.get("ok") is False:
+            raise self._failure(str(reply.get("code")), str(reply.get("error")))
+        return reply
+
+    def _failure(self, code: str, error: str) -> Exception:
+        if code == "missing":
+            return _ObjectsGone(error)
+        if code == "full":
+            return MachineError(
+                self.machine,
+                f"its disk is full ({error}); what runs there was not touched",
+                hint="`dora gc` removes what no generation needs; then run the same command again: "
+                "it goes on where it stopped",
+            )
+        if code == "busy":
+            return MachineError(
+                self.machine, error, hint="wait until it is done, then run the same command again"
+            )
+        return MachineError(self.machine, f"its store: {error}")
+
+
+class _ObjectsGone(Exception):
+    """Objects that were there when asked have been collected since."""
+
+
+async def _pump(channel: Channel, pieces: Iterator[bytes]) -> None:
+    """Reads ahead by one piece, in a thread, while the one before is on its way."""
+    ahead = asyncio.create_task(asyncio.to_thread(next, pieces, None))
+    try:
+        while (piece := await ahead) is not None:
+            ahead = asyncio.create_task(asyncio.to_thread(next, pieces, None))
+            await channel.write(piece)
+        await channel.write_eof()
+    finally:
+        # A thread cannot be cancelled: wait for its one piece, so that files get closed.
+        await asyncio.gather(ahead, return_exceptions=True)
+
+
+def _items(source: Objects, missing: Missing, manifests: list[Manifest]) -> Iterator[Item]:
+    modes = objects_of(manifests)
+    for digest, size in missing.objects.items():
+        yield Incoming(digest, size, modes[digest][1], _verified(source, digest, size))
+    yield from manifests
+
+
+def _verified(source: Objects, digest: str, size: int) -> Iterator[bytes]:
+    """An object's content. Raises BuildError when it is not what it was."""
+    content = None
+    try:
+        content = source.open_object(digest)
+        found = hashlib.sha256()
+        left = size
+        for chunk in chunks(content):
+            left -= len(chunk)
+            if left < 0:
+                break
+            found.update(chunk)
+            yield chunk
+    except (OSError, KeyError) as error:
+        raise _changed(content, str(error)) from error
+    if left or found.hexdigest() != digest:
+        raise _changed(content, digest)
+
+
+def _changed(content: BinaryIO | None, otherwise: str) -> BuildError:
+    name = getattr(content, "name", otherwise)
+    return BuildError(
+        f"{name} changed while it was being deployed; no machine was switched",
+        hint="run the same command again",
+    )
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

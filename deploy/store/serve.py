@@ -1,0 +1,136 @@
+"""The store's end of the conversation with a laptop, on stdin and stdout. Runs on the machine;
+standard library only, Python >= 3.8.
+
+One JSON object a line, each answered by one line: {"ok": true, ...} or {"ok": false, "code": ...,
+"error": ...}.
+
+    {"op": "missing", "trees": [...], "objects": [...]}   -> trees and objects that lack, free bytes
+    {"op": "collect", "keep": [...]}                      -> trees, objects, bytes that went
+    {"op": "receive"}, then an archive                    -> {"received": n} now and then, then
+                                                             objects, bytes, trees that came
+
+After an archive the conversation is over. So it is after anything that makes no sense.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+import time
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Sequence
+
+from deploy.store.archive import receive
+from deploy.store.base import MissingObjects
+from deploy.store.collect import collect
+from deploy.store.local import LocalStore
+
+LONGEST_LINE = 64 * 1024 * 1024  # bytes; half a million digests
+BETWEEN_REPORTS = 0.2  # seconds
+
+
+def main(
+    root: str,
+    args: Sequence[str],
+    stdin: Optional[BinaryIO] = None,
+    stdout: Optional[BinaryIO] = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Serves `<root>/store` until the end of `stdin`; the process's exit status."""
+    session = _Session(root, stdin or sys.stdin.buffer, stdout or sys.stdout.buffer, clock)
+    try:
+        if list(args) != ["session"]:
+            session.refuse("usage", f"the store knows `session`, not {list(args)!r}")
+            return 2
+        return session.run()
+    except BrokenPipeError:
+        return 1  # the laptop went away; what had come whole is kept
+
+
+class _Session:
+    def __init__(
+        self, root: str, stdin: BinaryIO, stdout: BinaryIO, clock: Callable[[], float]
+    ) -> None:
+        self._store = LocalStore(root)
+        self._stdin = stdin
+        self._stdout = stdout
+        self._clock = clock
+        self._reported = clock()
+
+    def run(self) -> int:
+        while True:
+            line = self._stdin.readline(LONGEST_LINE)
+            if not line:
+                return 0
+            try:
+                request = json.loads(line)
+                op = request["op"]
+                if op == "missing":
+                    self._say(self._missing(_texts(request, "trees"), _texts(request, "objects")))
+                elif op == "collect":
+                    done = collect(self._store, _texts(request, "keep"))
+                    self._say({"trees": done.trees, "objects": done.objects, "bytes": done.bytes})
+                elif op == "receive":
+                    self._receive()
+                    return 0
+                else:
+                    raise ValueError(f"no such operation: {op!r}")
+            except MissingObjects as error:
+                return self.refuse("missing", str(error))
+            except BrokenPipeError:
+                raise
+            except BlockingIOError:
+                return self.refuse("busy", "something is being copied into the store")
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                return self.refuse("full" if full else "failed", str(error))
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                return self.refuse("bad", f"{type(error).__name__}: {error}")
+
+    def refuse(self, code: str, error: str) -> int:
+        self._write({"ok": False, "code": code, "error": error})
+        return 1
+
+    def _missing(self, trees: List[str], objects: List[str]) -> Dict[str, Any]:
+        return {
+            "trees": self._store.missing_trees(trees),
+            "objects": self._store.missing_objects(objects),
+            "free": free(self._store.root),
+        }
+
+    def _receive(self) -> None:
+        with self._store.writing():
+            done = receive(self._read, self._store, self._report)
+        self._say({"objects": done.objects, "bytes": done.bytes, "trees": done.trees})
+
+    def _read(self, limit: int) -> bytes:
+        return self._stdin.read1(limit)  # type: ignore[attr-defined, no-any-return]
+
+    def _report(self, received: int) -> None:
+        now = self._clock()
+        if now - self._reported >= BETWEEN_REPORTS:
+            self._reported = now
+            self._write({"received": received})
+
+    def _say(self, answer: Dict[str, Any]) -> None:
+        self._write(dict(answer, ok=True))
+
+    def _write(self, data: Dict[str, Any]) -> None:
+        self._stdout.write(json.dumps(data).encode("ascii") + b"\n")
+        self._stdout.flush()
+
+
+def free(root: str) -> int:
+    """Bytes that we may still use on the filesystem where `root` is, or will be."""
+    while not os.path.exists(root):
+        root = os.path.dirname(root)
+    return shutil.disk_usage(root).free
+
+
+def _texts(request: Any, key: str) -> List[str]:
+    texts = request.get(key, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{key}: not a list of texts")
+    return texts
