@@ -115,9 +115,7 @@ def _json(rows: tuple[Finding, ...]) -> list[dict[str, Any]]:
     return [{"problem": it.problem, "remedy": it.remedy, "fatal": it.fatal} for it in rows]
 
 
-def _text(
-    console: Console, facts: dict[str, Facts], rows: dict[str, tuple[Finding, ...]]
-) -> None:
+def _text(console: Console, facts: dict[str, Facts], rows: dict[str, tuple[Finding, ...]]) -> None:
     for name, one in facts.items():
         python = ".".join(map(str, one.python_version))
         console.print(

@@ -1,0 +1,30 @@
+"""`dora graph`: a dataflow as Mermaid text or as a page that opens without internet. Laptop only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dora.cli import files
+from dora.cli.exits import Exit, exiting
+from dora.cli.output import Output
+from dora.dataflow.draw import html, mermaid
+
+
+@click.command("graph")
+@files.flow_argument
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Print Mermaid text; write no file.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Where to write the page.")
+@exiting
+async def command(flow: str, as_mermaid: bool, output: str | None) -> Exit:
+    """Draw FLOW: `<name>-graph.html` in the working directory, or Mermaid text on stdout."""
+    out = Output()
+    dataflow = files.read_flow(flow, out)
+    if as_mermaid:
+        click.echo(mermaid(dataflow))
+        return Exit.DONE
+    target = Path(output or f"{Path(flow).stem}-graph.html")
+    target.write_text(html(dataflow), encoding="utf-8")
+    out.say(f"wrote {target}")
+    return Exit.DONE
