@@ -1,4 +1,4 @@
-"""What a machine's router is told, in $DORA_ROUTER_CONFIG. Laptop writes, router reads (>= 3.10)."""
+"""What a machine's router is told, in $DORA_ROUTER_CONFIG. Laptop writes; router, 3.10+."""
 
 from __future__ import annotations
 

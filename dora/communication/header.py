@@ -1,0 +1,73 @@
+"""What travels beside a value between processes: kind, time, form, metadata. Node (>= 3.10).
+
+Version 1: one byte each for version, flags and the form's length, the timestamp as 8 bytes
+(nanoseconds, little endian), the form in ASCII, the metadata as JSON (nothing if it is empty).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from dora.communication.base import Kind
+from dora.metadata import PRECIOUS, Metadata, from_json, to_json
+
+VERSION = 1
+
+_FIXED = struct.Struct("<BBBq")
+_CLOSED, _FLUSH, _PRECIOUS = 1, 2, 4
+
+
+class Header(NamedTuple):
+    """`flush`: empties the receiver's queue first. `precious`: is dropped last."""
+
+    kind: Kind
+    timestamp: int
+    form: str
+    metadata: bytes  # JSON; read by `read_metadata` when the message is received
+    flush: bool
+    precious: bool
+
+    def read_metadata(self) -> Metadata:
+        """Raises ValueError if a faulty peer sent something else than metadata."""
+        return from_json(self.metadata) if self.metadata else {}
+
+
+def flags_of(metadata: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a message with this metadata flushes the queue, and whether it is dropped last."""
+    return metadata.get("flush") is True, not PRECIOUS.isdisjoint(metadata)
+
+
+def pack_data(form: str, metadata: Mapping[str, Any], timestamp: int) -> bytes:
+    """`metadata` is normalised."""
+    name = form.encode("ascii")
+    if not metadata:
+        return _FIXED.pack(VERSION, 0, len(name), timestamp) + name
+    flush, precious = flags_of(metadata)
+    flags = (flush and _FLUSH) | (precious and _PRECIOUS)
+    return _FIXED.pack(VERSION, flags, len(name), timestamp) + name + to_json(metadata)
+
+
+def pack_closed(timestamp: int) -> bytes:
+    return _FIXED.pack(VERSION, _CLOSED, 0, timestamp)
+
+
+def unpack(data: bytes) -> Header:
+    """Raises ValueError on anything that the functions above cannot have made."""
+    if len(data) < _FIXED.size:
+        raise ValueError(f"a message's header has {len(data)} bytes, at least {_FIXED.size} needed")
+    version, flags, length, timestamp = _FIXED.unpack_from(data)
+    if version != VERSION:
+        raise ValueError(f"a message's header has version {version}, this is version {VERSION}")
+    end = _FIXED.size + length
+    if end > len(data) or timestamp < 0:
+        raise ValueError("a message's header is damaged")
+    return Header(
+        kind=Kind.CLOSED if flags & _CLOSED else Kind.DATA,
+        timestamp=timestamp,
+        form=data[_FIXED.size : end].decode("ascii", "replace"),
+        metadata=data[end:],
+        flush=bool(flags & _FLUSH),
+        precious=bool(flags & _PRECIOUS),
+    )
