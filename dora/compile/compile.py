@@ -144,7 +144,7 @@ def _unit(
         cwd=package.cwd,
         env={**package.env, **env},
         cores=tuple(cores),
-        links=f"${{{package.links}}}" if package.links else None,
+        links=package.links,
         readiness="notify",
         start_timeout=start_timeout,
         restart=restart,

@@ -86,7 +86,7 @@ class Closure:
             argv = (*(python or before), target, *after)
         else:
             argv = tuple(escape(part) for part in command)
-        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)))
+        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)), base)
         return Package(
             argv=argv,
             cwd="${state}",
@@ -102,7 +102,7 @@ class Closure:
             env=_python_paths(),
             sources={
                 "library": _library(),
-                "packages": PythonEnvironment(NODE_REQUIREMENTS),
+                "packages": PythonEnvironment(NODE_REQUIREMENTS, Path.cwd()),
             },
         )
 
