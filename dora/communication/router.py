@@ -1,0 +1,218 @@
+"""The machine's zenoh router: `python -m dora.communication.router`. Machine (>= 3.10).
+
+Nodes of this machine are its clients through a Unix socket. Routers of other machines are dialled
+at the addresses that the configuration names; nothing is discovered. It also closes the outputs of
+local nodes that died without a word (`departures`).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import queue
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dora.communication import zenoh
+from dora.communication.departures import Departures
+from dora.communication.header import pack_closed
+from dora.communication.presence import Left, watch_departures, watch_nodes
+from dora.errors import DoraError
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+from dora.protocol.process import is_alive
+from dora.protocol.router import ROUTER_CONFIG, RouterConfig
+from dora.protocol.supervision import STOP, ControlPipe, notify_ready
+
+logger = logging.getLogger("dora.router")
+
+# Several threads: one consumer that is slow to take its data must not hold up the others. Handing
+# threads over, as nodes do, makes a router stand still when a link is cut.
+ROUTER_RUNTIME = "(tx:(worker_threads:4),rx:(worker_threads:4),net:(worker_threads:2))"
+
+TICK = 0.5  # s between looks at who is gone
+
+
+def router_settings(config: RouterConfig) -> dict[str, Any]:
+    """zenoh's configuration of this router. Pure.
+
+    Raises ValueError if the configuration names half of a key pair, or links that it does not
+    allow.
+    """
+    if bool(config.key) != bool(config.certificate):
+        raise ValueError("a router needs both `key` and `certificate`, or neither")
+    if config.key and not config.authorities:
+        raise ValueError("a router with a key needs `authorities`: whom else should it trust?")
+    protocol = "quic" if config.key else "tcp" if config.insecure else None
+    if protocol is None and (config.listen or config.connect):
+        raise ValueError("links between machines need keys, or `insecure`")
+    listen = [f"unixsock-stream/{config.socket}"]
+    if config.listen:
+        listen.append(f"{protocol}/{config.listen}")
+    link: dict[str, Any] = {
+        "protocols": ["unixsock-stream", *([protocol] if protocol else [])],
+        "tx": {"lease": zenoh.LEASE, "keep_alive": 4, "queue": zenoh.transmit_queue(1000)},
+    }
+    if config.key:
+        link["tls"] = {
+            "root_ca_certificate_base64": _base64(config.authorities),
+            "enable_mtls": True,
+            "listen_private_key": config.key,
+            "listen_certificate": config.certificate,
+            "connect_private_key": config.key,
+            "connect_certificate": config.certificate,
+            # Addresses may change (DHCP); the authorities are one for each machine, so that a
+            # certificate under one of them is as good as a name.
+            "verify_name_on_connect": False,
+        }
+    return {
+        "mode": "router",
+        "metadata": {"name": config.machine},
+        "adminspace": {"enabled": True, "permissions": {"read": True, "write": False}},
+        "listen": {"endpoints": listen},
+        "connect": {
+            "endpoints": [f"{protocol}/{at}" for _, at in sorted(config.connect.items())],
+            "timeout_ms": -1,
+            "exit_on_failure": False,
+            "retry": {
+                "period_init_ms": 250,
+                "period_max_ms": 1000,
+                "period_increase_factor": 2,
+            },
+        },
+        "scouting": {
+            "delay": 0,
+            "multicast": {"enabled": False},
+            "gossip": {"enabled": False},
+        },
+        "transport": {
+            "unicast": {"open_timeout": 2000, "accept_timeout": 2000},
+            "link": link,
+            "shared_memory": {"enabled": False},
+        },
+    }
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+class Router:
+    """Open from construction to `close`. Raises DoraError if it cannot listen."""
+
+    def __init__(self, config: RouterConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._clock = clock
+        # Callbacks come from zenoh's threads; they are decided about in the caller's.
+        self._changes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._departures = Departures(config.machine, is_alive)
+        self._document = _Document(config.documents)
+        self._session = zenoh.open_session(_listenable(config), ROUTER_RUNTIME)
+        # What a node says last comes before its token goes: subscribed in this order, heard so.
+        watch_departures(self._session, config.dataflow, self._on_left)
+        watch_nodes(self._session, config.dataflow, self._on_change)
+
+    def tick(self) -> None:
+        """Closes the outputs of those who are gone; to be called every TICK seconds or so."""
+        while not self._changes.empty():
+            self._changes.get()()
+        dataflow = self._document.read()
+        if dataflow is None:
+            return
+        for route in self._departures.speak(self._clock(), dataflow):
+            self._session.put(
+                f"{self._config.dataflow}/{route}", b"", attachment=pack_closed(time.time_ns())
+            )
+
+    def close(self) -> None:
+        zenoh.close_session(self._session)
+        Path(self._config.socket).unlink(missing_ok=True)
+        Path(self._config.socket + ".lock").unlink(missing_ok=True)
+
+    def _on_left(self, node: str, process: str, why: Left) -> None:
+        self._changes.put(lambda: self._departures.left(node, process, why))
+
+    def _on_change(self, node: str, process: str, there: bool) -> None:
+        if there:
+            self._changes.put(lambda: self._departures.came(node, process))
+        else:
+            now = self._clock()
+            self._changes.put(lambda: self._departures.went(node, process, now))
+
+
+class _Document:
+    """`dataflow.json`, read again when it has changed (it is replaced by rename)."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._path = Path(folder, DOCUMENT) if folder else None
+        self._seen: tuple[int, int] | None = None
+        self._dataflow: DataflowSummary | None = None
+
+    def read(self) -> DataflowSummary | None:
+        """None if there is none, or if it is not readable: then nobody is spoken for."""
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns)
+            if seen != self._seen:
+                self._seen = seen
+                self._dataflow = DataflowSummary.from_text(self._path.read_text())
+        except (OSError, ValueError) as error:
+            if self._dataflow is not None:
+                logger.warning("%s: %s", self._path, error)
+            self._dataflow = None
+        return self._dataflow
+
+
+def _listenable(config: RouterConfig) -> dict[str, Any]:
+    """The settings, after a socket that a killed router left behind is out of the way."""
+    settings = router_settings(config)
+    Path(config.socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(config.socket).unlink(missing_ok=True)
+    return settings
+
+
+def main() -> int:
+    """Runs until SIGTERM, SIGINT or the line `stop`. The exit status is 2 for a bad
+    configuration, 1 if it could not listen."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    os.umask(0o077)  # the socket is the trust boundary on this machine
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_write)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # the wake-up is what counts
+    try:
+        config = RouterConfig.from_text(os.environ.get(ROUTER_CONFIG, ""))
+        router = Router(config)
+    except ValueError as error:
+        logger.error("%s", error)
+        return 2
+    except DoraError as error:
+        logger.error("%s (listening on %s, %s)", error, config.socket, config.listen)
+        return 1
+    control = ControlPipe.from_environment()
+    notify_ready()
+    poll = select.poll()
+    poll.register(wake_read, select.POLLIN)
+    if control is not None:
+        poll.register(control.fileno(), select.POLLIN)
+    try:
+        while True:
+            ready = {fd for fd, _ in poll.poll(TICK * 1000)}
+            if wake_read in ready or (control is not None and STOP in control.read_lines()):
+                return 0
+            router.tick()
+    finally:
+        router.close()
+        if control is not None:
+            control.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
