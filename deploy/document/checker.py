@@ -97,7 +97,7 @@ def _problems(
             yield from _problems(error.child_errors, schema)
             continue
         path: DocumentPath = tuple(error.document_path)
-        name = f"an entry of {_word(path)}" if isinstance(path[-1], int) else _word(path)
+        name = _subject(path)
         subject = f"{name} is {shown(error.value)}"
         if error.code == errors.UNKNOWN_FIELD.code:
             known = _rules(schema, path[:-1])["schema"]
@@ -105,7 +105,7 @@ def _problems(
             hint = suggest(path[-1], usable) or _known(known)
             yield path, f"unknown key {shown(path[-1])}", hint, True
         elif error.code == errors.REQUIRED_FIELD.code:
-            where = f" in {_word(path[:-1])}" if len(path) > 1 else ""
+            where = f" in {_subject(path[:-1])}" if len(path) > 1 else ""
             yield path, f"the key {shown(path[-1])} is missing{where}", None, False
         elif error.code == errors.CUSTOM.code:
             yield path, f"{path[-1]} is not supported by this version", str(error.info[0]), True
@@ -127,9 +127,11 @@ def _problems(
             raise ValueError(f"a schema uses the rule {error.rule!r}, which has no words here")
 
 
-def _word(path: DocumentPath) -> str:
-    """The innermost key of `path`."""
-    return next((str(part) for part in reversed(path) if isinstance(part, str)), "the file")
+def _subject(path: DocumentPath) -> str:
+    """What the value of `path` is called: its key, or the list that it stands in."""
+    if isinstance(path[-1], str):
+        return path[-1]
+    return f"an entry of {path[-2]}" if len(path) > 1 else "an entry"
 
 
 def _rules(schema: Mapping[str, Any], path: DocumentPath) -> Mapping[str, Any]:

@@ -56,6 +56,16 @@ class Document:
         """Where the key of `path` stands; its value, if it has no key (an entry of a list)."""
         return self.keys.get(tuple(path)) or self.at(path)
 
+    def value_at(self, path: Sequence[str | int]) -> Any:
+        """The value of `path`; None if there is none."""
+        value = self.value
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
     def issue(
         self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
     ) -> Issue:

@@ -74,11 +74,16 @@ WITHOUT_EFFECT = {
     "debug": "topics can always be inspected",
 }
 
+_NO_CONDA: Schema = {"unsupported": "name packages in the node's `requirements:`"}
 _OPERATOR: dict[str, Schema] = {
     "id": {"coerce": text},
     "name": _TEXT,
     "description": _TEXT,
-    "python": _TEXT,
+    "python": {
+        "type": ["string", "dict"],
+        "meta": {"is": "the path of a Python file"},
+        "schema": {"source": {"type": "string", "required": True}, "conda_env": _NO_CONDA},
+    },
     "shared-library": _TEXT,
     "shared_library": _TEXT,  # of 2022
     "wasm": _TEXT,
@@ -89,8 +94,8 @@ _OPERATOR: dict[str, Schema] = {
     "send_logs_as": {"unsupported": "use send_stdout_as, or an input from dora/logs"},
     "min_log_level": {"unsupported": "say it of the node, for all of its operators"},
     "max_log_size": {"unsupported": "say it of the node, for all of its operators"},
-    "conda_env": {"unsupported": "name packages in the node's `requirements:`"},
-    **{key: _ANY for key in ("output_types", "input_types", "output_metadata", "output_framing")},
+    "conda_env": _NO_CONDA,
+    **dict.fromkeys(("output_types", "input_types", "output_metadata", "output_framing"), _ANY),
 }
 
 _CUSTOM: dict[str, Schema] = {
@@ -109,7 +114,7 @@ _DEPLOY: dict[str, Schema] = {
     "machine": {"coerce": text},
     "labels": {"type": "dict", "valuesrules": {"coerce": flag_text}},
     "working_dir": _TEXT,
-    "cores": {"coerce": _whole},
+    "cores": {"type": "integer", "min": 1},
     "memory": {"coerce": size},
     "near": {"coerce": text},
     "replicas": {"unsupported": "write the node down as often as it is to run"},
@@ -172,9 +177,8 @@ _NODE: dict[str, Schema] = {
     "tag": {"unsupported": _GIT},
     "rev": {"unsupported": _GIT},
     "path_sha256": {"unsupported": "code is not downloaded; put it beside the flow file"},
-    **{
-        key: _ANY
-        for key in (
+    **dict.fromkeys(
+        (
             "output_types",
             "input_types",
             "output_metadata",
@@ -182,9 +186,12 @@ _NODE: dict[str, Schema] = {
             "pattern",
             "shared_memory_pool_size",
             "max_rotated_files",
-        )
-    },
+        ),
+        _ANY,
+    ),
 }
+
+NODE_KEYS = frozenset(_NODE)
 
 FLOW: dict[str, Schema] = {
     "nodes": {"type": "list", "schema": {"type": "dict", "schema": _NODE}},
@@ -198,5 +205,5 @@ FLOW: dict[str, Schema] = {
         },
     },
     "deploy": {"type": "dict", "schema": _DEPLOY},
-    **{key: _ANY for key in ("strict_types", "type_rules", "health_check_interval", "debug")},
+    **dict.fromkeys(("strict_types", "type_rules", "health_check_interval", "debug"), _ANY),
 }

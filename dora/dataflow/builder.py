@@ -1,0 +1,312 @@
+"""The checked values of a flow file -> the model; problems are collected. Laptop only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.document import Checked, Document, DocumentPath, shown, suggest
+from dora.dataflow.edges import inputs_of, outputs_of
+from dora.dataflow.environment import env_of
+from dora.dataflow.ids import node_id
+from dora.dataflow.model import Dataflow, Deploy, Node, Operator, Restart
+from dora.dataflow.operators import code_of
+from dora.dataflow.report import Report
+from dora.dataflow.schema import NODE_KEYS
+from dora.dataflow.sources import Offer, Offers
+
+KINDS = ("path", "operator", "operators", "custom")
+_ELSEWHERE = ("ros2", "module", "hub", "git")  # not supported, but they say what the node is
+_OF_PROCESS = ("args", "inputs", "outputs", "send_stdout_as", "send_logs_as")  # not of a runtime
+_OF_CUSTOM = ("args", "env", "inputs", "outputs", "build")  # stand inside of `custom:`
+
+Values = Mapping[str, Any]
+
+
+class Builder:
+    """Builds one dataflow. What is wrong is left out of it and told in `report`."""
+
+    def __init__(self, document: Document, checked: Checked, environ: Mapping[str, str]) -> None:
+        self.report = Report(document, checked)
+        self._value = checked.value
+        self._environ = environ
+
+    def dataflow(self, directory: str, descriptor: Mapping[str, object]) -> Dataflow:
+        raw = self.report.document.value
+        if isinstance(raw, dict) and "nodes" not in raw:
+            self.report.error((), "the key 'nodes' is missing", suggest("nodes", raw))
+        given: dict[DocumentPath, Values] = {
+            ("nodes", index): node
+            for index, node in enumerate(self._value.get("nodes", ()))
+            if node is not None and "id" in node
+        }
+        named = self._named(given)
+        offers = Offers({node["id"]: self._offer(path, node) for path, node in named.items()})
+        communication = self._value.get("communication", {})
+        if "zenoh" in communication:
+            self.report.warn(
+                ("communication", "zenoh"), "has no effect: routes begin with the deployment's name"
+            )
+        self.report.without_effect((), self._value)
+        default = self._deploy(("deploy",), self._value.get("deploy"))
+        return Dataflow(
+            file=self.report.document.file,
+            directory=directory,
+            nodes={
+                node["id"]: self._node(path, node, offers, default) for path, node in named.items()
+            },
+            env=env_of(self.report, ("env",), self._value.get("env", {}), self._environ),
+            layer=communication.get("layer", "auto"),
+            exit_when_nodes_finish=self._value.get("exit_when_nodes_finish", False),
+            descriptor=descriptor,
+        )
+
+    def _named(self, given: Mapping[DocumentPath, Values]) -> dict[DocumentPath, Values]:
+        """The nodes that can be told apart."""
+        named: dict[DocumentPath, Values] = {}
+        lines: dict[str, int] = {}
+        for path, node in given.items():
+            id = node["id"]
+            self.report.check_name((*path, "id"), id, node_id)
+            line = self.report.document.at((*path, "id")).line
+            if id in lines:
+                hint = f"the first one is in line {lines[id]}"
+                self.report.error((*path, "id"), f"there are two nodes {shown(id)}", hint)
+                continue
+            lines[id] = line
+            named[path] = node
+        return named
+
+    # What a node sends
+
+    def _offer(self, path: DocumentPath, node: Values) -> Offer:
+        custom = node.get("custom", {})
+        operator = node.get("operator", {})
+        single = [
+            *custom.get("outputs", ()),
+            *operator.get("outputs", ()),
+            *node.get("outputs", ()),
+        ]
+        operators: dict[str, tuple[str, ...]] | None = None
+        if "operators" in node:
+            operators = {
+                op["id"]: _some(op.get("outputs"))
+                for op in node["operators"]
+                if op is not None and "id" in op
+            }
+        return Offer(_some(single), operators, complete=not self._in_doubt(path))
+
+    def _in_doubt(self, path: DocumentPath) -> bool:
+        """Whether a mistake hides what the node at `path` sends."""
+        for broken in self.report.broken:
+            inside = broken[len(path) :]
+            if broken[: len(path)] != path or not inside:
+                continue
+            whole_kind = len(inside) == 1 and inside[0] in (*KINDS, *_ELSEWHERE)
+            whole_operator = inside[0] == "operators" and (len(inside) == 2 or inside[-1] == "id")
+            misspelt = len(inside) == 1 and inside[0] not in NODE_KEYS  # perhaps `outputs`
+            if whole_kind or whole_operator or misspelt or "outputs" in inside:
+                return True
+        return False
+
+    # Nodes
+
+    def _node(self, path: DocumentPath, node: Values, offers: Offers, default: Deploy) -> Node:
+        kind = self._kind(path, node)
+        self.report.without_effect(path, node)
+        values: Values = node
+        place = path
+        if kind == "custom":
+            values, place = node["custom"], (*path, "custom")
+        program, args, program_key = self._command(place, values, kind)
+        operators = self._operators(path, node, offers)
+        builds = [node.get("build"), values.get("build") if kind == "custom" else None]
+        builds += [op.get("build") for op in self._operator_values(node).values()]
+        affinity = node.get("cpu_affinity", ())
+        deploy = (
+            self._deploy((*path, "deploy"), node.get("deploy")) if "deploy" in node else default
+        )
+        if affinity and deploy.cores:
+            self.report.error(
+                (*path, "cpu_affinity"),
+                "`cpu_affinity` and `deploy: {cores}` are both there",
+                "name the cores, or say how many, not both",
+            )
+        return Node(
+            id=node["id"],
+            mark=self.report.mark((*path, "id")),
+            path=program,
+            args=args,
+            env={
+                **env_of(self.report, (*path, "env"), node.get("env", {}), self._environ),
+                **(
+                    env_of(self.report, (*place, "env"), values.get("env", {}), self._environ)
+                    if place != path
+                    else {}
+                ),
+            },
+            inputs=inputs_of(self.report, (*place, "inputs"), values.get("inputs", {}), offers),
+            outputs=outputs_of(self.report, (*place, "outputs"), values.get("outputs")),
+            operators=operators,
+            single_operator=kind == "operator",
+            name=node.get("name"),
+            description=node.get("description"),
+            build="\n".join(build for build in builds if build) or None,
+            restart=Restart(
+                policy=node.get("restart_policy", "never"),
+                max_restarts=node.get("max_restarts", 0),
+                delay=node.get("restart_delay", 0.0),
+                max_delay=node.get("max_restart_delay", 0.0),
+                window=node.get("restart_window", 0.0),
+            ),
+            deploy=deploy,
+            cpu_affinity=affinity,
+            requirements=tuple(node.get("requirements", ())),
+            files=tuple(node.get("files", ())),
+            working_directory=values.get("working-directory", values.get("working_directory")),
+            startup_timeout=node.get("startup_timeout"),
+            health_check_timeout=node.get("health_check_timeout"),
+            finish_grace=node.get("finish_grace_secs"),
+            send_stdout_as=node.get("send_stdout_as"),
+            send_logs_as=node.get("send_logs_as"),
+            min_log_level=node.get("min_log_level"),
+            max_log_size=node.get("max_log_size"),
+            output_rates={
+                output: (rate["hz"], rate["bytes"])
+                for output, rate in node.get("output_rates", {}).items()
+                if {"hz", "bytes"} <= rate.keys()
+            },
+            path_mark=self.report.mark((*place, program_key)) if program_key else None,
+        )
+
+    def _kind(self, path: DocumentPath, node: Values) -> str | None:
+        """Which of KINDS the node is; None after telling that it is none, or several."""
+        kinds = [kind for kind in KINDS if kind in node]
+        if any((*path, key) in self.report.broken for key in (*KINDS, *_ELSEWHERE)):
+            return kinds[0] if len(kinds) == 1 else None
+        if not kinds:
+            message = f"the node {shown(node['id'])} does not say what it runs"
+            self.report.error(path, message, "add `path:`, `operator:` or `operators:`")
+            return None
+        if len(kinds) > 1:
+            both = " and ".join(f"`{kind}`" for kind in kinds)
+            message = f"the node {shown(node['id'])} has {both}; it must have exactly one of them"
+            self.report.error((*path, kinds[1]), message, key=True)
+            return None
+        kind = kinds[0]
+        inside = {"operator": _OF_PROCESS, "operators": _OF_PROCESS, "custom": _OF_CUSTOM}
+        for key in inside.get(kind, ()):
+            if key in node and not (kind == "custom" and key in ("env", "build")):
+                owner = "its operator" if kind == "operator" else "one of its operators"
+                where = "`custom:`" if kind == "custom" else owner
+                self.report.error(
+                    (*path, key),
+                    f"`{key}` cannot stand beside `{kind}`",
+                    f"move it into {where}" if key != "args" or kind == "custom" else "remove it",
+                    key=True,
+                )
+        return kind
+
+    def _command(
+        self, path: DocumentPath, values: Values, kind: str | None
+    ) -> tuple[str | None, tuple[str, ...], str | None]:
+        """The program, its arguments, and the key that names the program."""
+        if kind == "path":
+            program: str = values["path"]
+            if "://" in program:
+                self.report.error(
+                    (*path, "path"), "nodes are not downloaded by this version", _DOWNLOAD
+                )
+            if not program.strip():
+                self.report.error((*path, "path"), "path is empty; it must name a program")
+            if program == "shell":
+                return program, (values["args"],) if "args" in values else (), "path"
+            return program, self._split((*path, "args"), values.get("args", "")), "path"
+        if kind != "custom":
+            return None, (), None
+        names = [key for key in ("run", "source") if key in values]
+        if len(names) != 1:
+            if not any((*path, key) in self.report.broken for key in ("run", "source")):
+                found = "has both of `run` and `source`" if names else "does not say what it runs"
+                self.report.error(path, f"`custom` {found}", "keep one: `run: program arguments`")
+            return None, (), None
+        words = self._split((*path, names[0]), values[names[0]])
+        if not words:
+            self.report.error((*path, names[0]), f"{names[0]} is empty; it must name a program")
+            return None, (), None
+        return words[0], words[1:] + self._split((*path, "args"), values.get("args", "")), names[0]
+
+    def _split(self, path: DocumentPath, line: str) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(line))
+        except ValueError as error:
+            reason = "a quote is not closed" if "quot" in str(error) else "it ends with a backslash"
+            self.report.error(
+                path, f"{path[-1]} is {shown(line)}: {reason}", "split as a shell would"
+            )
+            return ()
+
+    def _deploy(self, path: DocumentPath, given: Values | None) -> Deploy:
+        if given is None:
+            return Deploy()
+        return Deploy(
+            machine=given.get("machine"),
+            labels=given.get("labels", {}),
+            working_dir=given.get("working_dir"),
+            cores=given.get("cores"),
+            memory=given.get("memory"),
+            near=given.get("near"),
+            mark=self.report.mark(path),
+        )
+
+    # Operators
+
+    def _operator_values(self, node: Values) -> dict[DocumentPath, Values]:
+        found: dict[DocumentPath, Values] = {}
+        if "operator" in node:
+            found[("operator",)] = {"id": "op", **node["operator"]}
+        for index, operator in enumerate(node.get("operators", ())):
+            if operator is not None and "id" in operator:
+                found[("operators", index)] = operator
+        return found
+
+    def _operators(self, path: DocumentPath, node: Values, offers: Offers) -> tuple[Operator, ...]:
+        operators: dict[str, Operator] = {}
+        if "operators" in node and not node["operators"]:
+            self.report.error((*path, "operators"), "there is no operator in this list")
+        for inner, given in self._operator_values(node).items():
+            place = (*path, *inner)
+            id = given["id"]
+            self.report.check_name((*place, "id"), id, node_id)
+            if id in operators:
+                hint = f"the first one is in line {operators[id].mark.line}"
+                self.report.error((*place, "id"), f"there are two operators {shown(id)}", hint)
+                continue
+            self.report.without_effect(place, given)
+            inputs = inputs_of(self.report, (*place, "inputs"), given.get("inputs", {}), offers)
+            outputs = outputs_of(self.report, (*place, "outputs"), given.get("outputs"))
+            code = code_of(given)
+            if isinstance(code, str):
+                if not any(broken[: len(place)] == place for broken in self.report.broken):
+                    self.report.error(place, f"the operator {shown(id)} {code}", _OPERATOR_CODE)
+                continue
+            operators[id] = Operator(
+                id=id,
+                kind=code.kind,
+                code=code.path,
+                inputs=inputs,
+                outputs=outputs,
+                mark=self.report.mark((*place, "id")),
+                send_stdout_as=given.get("send_stdout_as"),
+                code_mark=self.report.mark((*place, code.key)),
+            )
+        return tuple(operators.values())
+
+
+_DOWNLOAD = "download it beside the flow file and name it in `path:`"
+_OPERATOR_CODE = "give it exactly one of `python:`, `shared-library:` or `wasm:`"
+
+
+def _some(outputs: Any) -> tuple[str, ...]:
+    return tuple(output for output in outputs or () if output is not None)

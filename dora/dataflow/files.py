@@ -1,0 +1,73 @@
+"""Whether the files that a dataflow names are there. Laptop only; reads the disk, opens nothing."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.document import shown, suggest
+from deploy.errors import Issue
+from dora.dataflow.graph import DYNAMIC
+from dora.dataflow.model import Dataflow, Mark, Node
+
+SHELL = "shell"  # the `path` of nodes whose `args` are a shell command
+
+
+def check_files(dataflow: Dataflow, *, allow_shell: bool = False) -> list[Issue]:
+    """What is missing beside the flow file, sorted; for `run` and `deploy`, not for `validate`.
+
+    Programs without a folder in their path are looked up on the machine that runs them, and nodes
+    with `build:` may make theirs first: neither is looked for here.
+    """
+    base = Path(dataflow.directory)
+    issues: list[Issue] = []
+    for node in dataflow.nodes.values():
+        issues += _program(base, node, allow_shell)
+        for operator in node.operators:
+            mark = operator.code_mark or operator.mark
+            if not node.build:
+                issues += _file(base, operator.code, mark, f"the operator {operator.id}")
+        for requirement in node.requirements:
+            if requirement.startswith(("./", "../", "/")) or requirement.endswith((".txt", ".whl")):
+                issues += _file(base, requirement, node.mark, f"`requirements` of {node.id}")
+        for pattern in node.files:
+            if not any(glob.iglob(os.path.join(glob.escape(str(base)), pattern), recursive=True)):
+                message = f"`files` of {node.id}: {shown(pattern)} matches nothing in {base}"
+                issues.append(_issue(node.mark, message, "patterns are relative to the flow file"))
+    return sorted(issues)
+
+
+def _program(base: Path, node: Node, allow_shell: bool) -> Iterator[Issue]:
+    path, mark = node.path, node.path_mark or node.mark
+    if path is None or path == DYNAMIC:
+        return
+    if path == SHELL:
+        if not allow_shell:
+            message = f"the node {node.id} runs its args in a shell, which is not allowed"
+            yield _issue(mark, message, "type --allow-shell-nodes if you trust this file")
+        return
+    if node.build or "$" in path or not (path.endswith(".py") or "/" in path):
+        return
+    missing = list(_file(base, path, mark, f"the node {node.id}"))
+    yield from missing
+    if not missing and not path.endswith(".py") and not os.access(base / path, os.X_OK):
+        message = f"the node {node.id}: {shown(path)} is not executable"
+        yield _issue(mark, message, f"type chmod +x {base / path}")
+
+
+def _file(base: Path, path: str, mark: Mark, owner: str) -> Iterator[Issue]:
+    whole = base / os.path.expanduser(path)
+    if whole.is_file():
+        return
+    if whole.is_dir():
+        yield _issue(mark, f"{owner}: {shown(path)} is a folder, not a file", None)
+        return
+    message = f"{owner}: there is no file {shown(path)} in {base}"
+    beside = sorted(entry.name for entry in whole.parent.iterdir()) if whole.parent.is_dir() else []
+    yield _issue(mark, message, suggest(whole.name, beside))
+
+
+def _issue(mark: Mark, message: str, hint: str | None) -> Issue:
+    return Issue(mark.file, mark.line, mark.column, message, hint)

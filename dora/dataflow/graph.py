@@ -1,0 +1,110 @@
+"""The dataflow as a graph: who feeds whom, where messages begin, where they turn in circles.
+
+A vertex is a node, or an operator as `node/operator`. Pure; laptop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import networkx as nx
+
+from dora.dataflow.model import Dataflow, Input, Node, OutputSource
+
+DYNAMIC = "dynamic"  # the `path` of nodes that somebody else starts
+
+
+def graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
+    """An edge per input, with the attributes `output` and `input`; a vertex has its `node`."""
+    built: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+    for node in dataflow.nodes.values():
+        for vertex, _ in vertices(node):
+            built.add_node(vertex, node=node.id)
+    for node in dataflow.nodes.values():
+        for vertex, inputs in vertices(node):
+            for name, wired in inputs.items():
+                if isinstance(wired.source, OutputSource):
+                    built.add_edge(
+                        vertex_of(wired.source), vertex, output=wired.source.output, input=name
+                    )
+    return built
+
+
+def node_graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
+    """The same between nodes: operators of one node are one vertex; no self loops."""
+    built: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+    built.add_nodes_from(dataflow.nodes)
+    for node in dataflow.nodes.values():
+        for name, wired in node.all_inputs.items():
+            source = wired.source
+            if isinstance(source, OutputSource) and source.node != node.id:
+                output = f"{source.operator}/{source.output}" if source.operator else source.output
+                built.add_edge(source.node, node.id, output=output, input=name)
+    return built
+
+
+def vertices(node: Node) -> Iterator[tuple[str, Mapping[str, Input]]]:
+    """The vertices of a node, with their inputs."""
+    if not node.operators:
+        yield node.id, node.inputs
+    elif node.single_operator:
+        yield node.id, node.operators[0].inputs
+    else:
+        for operator in node.operators:
+            yield f"{node.id}/{operator.id}", operator.inputs
+
+
+def vertex_of(source: OutputSource) -> str:
+    """The vertex that sends it."""
+    return f"{source.node}/{source.operator}" if source.operator else source.node
+
+
+def starters(dataflow: Dataflow) -> set[str]:
+    """The vertices that act without being sent anything: sources, timers, readers of logs."""
+    found: set[str] = set()
+    for node in dataflow.nodes.values():
+        for vertex, inputs in vertices(node):
+            wired = [item.source for item in inputs.values()]
+            if (
+                not wired
+                or node.path == DYNAMIC
+                or any(not isinstance(source, OutputSource) for source in wired)
+            ):
+                found.add(vertex)
+    return found
+
+
+def unreached(dataflow: Dataflow) -> set[str]:
+    """The vertices to which no message can ever come, because nothing upstream ever starts."""
+    whole = graph(dataflow)
+    reached = set(starters(dataflow))
+    todo = list(reached)
+    while todo:
+        for successor in whole.successors(todo.pop()):
+            if successor not in reached:
+                reached.add(successor)
+                todo.append(successor)
+    return set(whole) - reached
+
+
+def cycles_within(dataflow: Dataflow, among: set[str]) -> list[list[str]]:
+    """The cycles among some vertices that nothing else among them feeds: one shortest cycle for
+    each, beginning with the vertex that the file names first."""
+    part = nx.DiGraph(graph(dataflow).subgraph(among))
+    order = {vertex: index for index, vertex in enumerate(graph(dataflow))}
+    condensed = nx.condensation(part)
+    found: list[list[str]] = []
+    for component in condensed:
+        members: set[str] = condensed.nodes[component]["members"]
+        if condensed.in_degree(component) == 0:
+            start = min(members, key=order.__getitem__)
+            found.append(_shortest_cycle(part.subgraph(members), start))
+    return sorted(found, key=lambda cycle: order[cycle[0]])
+
+
+def _shortest_cycle(part: nx.DiGraph[str], start: str) -> list[str]:
+    """`part` is strongly connected, so there is one through every vertex."""
+    if part.has_edge(start, start):
+        return [start]
+    ways = nx.single_source_shortest_path(part, start)
+    return min((ways[last] for last in part.predecessors(start)), key=len)

@@ -1,0 +1,149 @@
+"""Checks of a dataflow as a whole, beyond what each key says. Pure; laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.document import shown, suggest
+from deploy.errors import Issue
+from dora.dataflow.graph import cycles_within, unreached, vertices
+from dora.dataflow.model import Dataflow, Mark, Node, OutputSource
+
+
+@dataclass(frozen=True)
+class Found:
+    """With `errors` the dataflow must not run."""
+
+    errors: tuple[Issue, ...]
+    warnings: tuple[Issue, ...]
+
+
+def validate(dataflow: Dataflow) -> Found:
+    """Everything that is wrong or doubtful about the graph."""
+    cycle_errors, cycle_warnings = _starvation(dataflow)
+    errors = [*cycle_errors, *_near(dataflow)]
+    warnings = [*cycle_warnings, *_unread(dataflow), *_undeclared(dataflow), *_silent(dataflow)]
+    return Found(tuple(sorted(errors)), tuple(sorted(warnings)))
+
+
+def _starvation(dataflow: Dataflow) -> tuple[list[Issue], list[Issue]]:
+    starved = unreached(dataflow)
+    errors: list[Issue] = []
+    warnings: list[Issue] = []
+    marks = _vertex_marks(dataflow)
+    to_blame: set[str] = set()
+    names: list[str] = []
+    for cycle in cycles_within(dataflow, starved):
+        to_blame.update(cycle)
+        way = " -> ".join([*cycle, cycle[0]])
+        names.append(way)
+        if len(cycle) == 1:  # a node may well send itself the first message
+            message = f"{cycle[0]} hears only itself: it must send the first message unasked"
+            warnings.append(_issue(marks[cycle[0]], message, None))
+            continue
+        message = f"nothing starts the cycle {way}: each of them waits for another"
+        hint = "give one of them a timer or an input from outside, such as dora/timer/millis/100"
+        errors.append(_issue(marks[cycle[0]], message, hint))
+    for vertex in starved - to_blame:
+        message = f"{vertex} gets no message before something starts {' and '.join(names)}"
+        warnings.append(_issue(marks[vertex], message, None))
+    return errors, warnings
+
+
+def _near(dataflow: Dataflow) -> Iterator[Issue]:
+    for node in dataflow.nodes.values():
+        near, mark = node.deploy.near, node.deploy.mark
+        if near is None or mark is None:
+            continue
+        if near not in dataflow.nodes:
+            hint = suggest(near, dataflow.nodes)
+            yield _issue(mark, f"{node.id} is to be near {shown(near)}, which is no node", hint)
+            continue
+        if near == node.id:
+            yield _issue(mark, f"{node.id} is to be near itself", "name another node")
+            continue
+        chain = [node.id]
+        while near is not None and near in dataflow.nodes and near not in chain:
+            chain.append(near)
+            near = dataflow.nodes[near].deploy.near
+        if near == node.id and node.id == min(chain, key=list(dataflow.nodes).index):
+            way = " -> ".join([*chain, node.id])
+            yield _issue(mark, f"`near` goes round in a circle: {way}", "say `machine:` of one")
+
+
+def _unread(dataflow: Dataflow) -> Iterator[Issue]:
+    read = {
+        (wired.source.node, wired.source.operator, wired.source.output)
+        for node in dataflow.nodes.values()
+        for wired in node.all_inputs.values()
+        if isinstance(wired.source, OutputSource)
+    }
+    for node in dataflow.nodes.values():
+        for owner, outputs, mark, operator in _senders(node):
+            idle = [output for output in outputs if (node.id, operator, output) not in read]
+            if idle:
+                plural = "outputs" if len(idle) > 1 else "output"
+                listed = ", ".join(idle)
+                yield _issue(mark, f"nobody reads the {plural} {listed} of {owner}", None)
+
+
+def _senders(node: Node) -> Iterator[tuple[str, tuple[str, ...], Mark, str | None]]:
+    if not node.operators:
+        yield node.id, node.outputs, node.mark, None
+    for operator in node.operators:
+        if node.single_operator:
+            yield node.id, operator.outputs, node.mark, None
+        else:
+            yield f"{node.id}/{operator.id}", operator.outputs, operator.mark, operator.id
+
+
+def _undeclared(dataflow: Dataflow) -> Iterator[Issue]:
+    """Names of outputs that stand elsewhere than in `outputs:`."""
+    for node in dataflow.nodes.values():
+        for key, name in (
+            ("send_stdout_as", node.send_stdout_as),
+            ("send_logs_as", node.send_logs_as),
+        ):
+            if name is not None and not node.operators and name not in node.outputs:
+                yield _undeclared_issue(node.id, node.mark, key, name, node.outputs)
+        for operator in node.operators:
+            name = operator.send_stdout_as
+            if name is not None and name not in operator.outputs:
+                owner = node.id if node.single_operator else f"{node.id}/{operator.id}"
+                yield _undeclared_issue(
+                    owner, operator.mark, "send_stdout_as", name, operator.outputs
+                )
+        for name in node.output_rates:
+            if name not in node.all_outputs:
+                yield _undeclared_issue(node.id, node.mark, "output_rates", name, node.all_outputs)
+
+
+def _undeclared_issue(
+    owner: str, mark: Mark, key: str, name: str, outputs: tuple[str, ...]
+) -> Issue:
+    message = f"{key} of {owner} names {shown(name)}, which is not among its outputs"
+    return _issue(mark, message, suggest(name, outputs))
+
+
+def _silent(dataflow: Dataflow) -> Iterator[Issue]:
+    """Operators act on events alone, so one without inputs never acts."""
+    for node in dataflow.nodes.values():
+        if node.operators:
+            for (vertex, wired), operator in zip(vertices(node), node.operators, strict=True):
+                if not wired:
+                    message = f"the operator {vertex} has no inputs: it never gets to run"
+                    yield _issue(operator.mark, message, "give it an input, such as a timer")
+
+
+def _vertex_marks(dataflow: Dataflow) -> dict[str, Mark]:
+    marks: dict[str, Mark] = {}
+    for node in dataflow.nodes.values():
+        places = [operator.mark for operator in node.operators] or [node.mark]
+        for (vertex, _), mark in zip(vertices(node), places, strict=True):
+            marks[vertex] = mark
+    return marks
+
+
+def _issue(mark: Mark, message: str, hint: str | None) -> Issue:
+    return Issue(mark.file, mark.line, mark.column, message, hint)

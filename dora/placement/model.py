@@ -1,0 +1,41 @@
+"""Which machine runs which node, and why. Data only; laptop only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`reason` is a short sentence for people."""
+
+    machine: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Placement(Mapping[str, Assignment]):
+    """Node -> its assignment, in the order of the flow file."""
+
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
+
+    def __getitem__(self, node: str) -> Assignment:
+        return self.assignments[node]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.assignments)
+
+    def __len__(self) -> int:
+        return len(self.assignments)
+
+    @property
+    def machines(self) -> dict[str, str]:
+        """Node -> machine."""
+        return {node: assignment.machine for node, assignment in self.assignments.items()}
+
+    def on(self, machine: str) -> tuple[str, ...]:
+        """The nodes of one machine."""
+        return tuple(
+            node for node, assignment in self.assignments.items() if assignment.machine == machine
+        )
