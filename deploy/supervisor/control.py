@@ -1,0 +1,166 @@
+"""The language of the supervisor's socket: requests, replies, refusals. Pure; Python >= 3.8.
+
+One JSON object per line each way. A request is `{"op": ..., fields}`; its reply is
+`{"ok": true, ...}` or `{"ok": false, "code": ..., "error": ...}` and then nothing was changed.
+
+    hello                                 agent, pid, root, run, time, boot_id
+    deployments                           deployments: {name: {current, hash, created, creator,
+                                          lock: {owner, since} | null, units}}
+    generation   deployment, number?      generation: as in its file | null; numbers: all there are
+    status       deployment?              units: [state]
+    secret       deployment, name, value (base64)
+    secrets      deployment               names
+    read_public  deployment, name         text | null
+    lock         deployment, owner        held until `unlock` or the end of this connection
+    unlock       deployment
+    activate     deployment, profile, creator, expected (hash | null); needs the lock
+                                          number, started, restarted, stopped, kept
+    stop         deployment; needs the lock       stopped: names, once all have ended
+    restart      deployment, unit
+    watch        deployment?              lines without end: the first has `units` with all states,
+                                          later ones those that changed, or `heartbeat`: time
+    logs         deployment, units?, tail?, follow?    {"ok": true}, then lines {unit, line};
+                                          without `follow` then {"end": true} and no more
+    upgrade      agent, python?           goes on as that agent; connections drop, units run on
+
+A unit's state: deployment, name, state, pid, since (epoch), restarts, exit ({code} | {signal} |
+null), error, cores, ready, generation, fingerprint. In `watch` one that has gone has state "gone".
+Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
+missing_paths (with paths), unknown (no such deployment or unit), upgrade_failed, io, internal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, Dict, List, Optional
+
+from deploy.profile import NAME, Profile
+
+LONGEST_LINE = 16 * 1024 * 1024  # bytes of one request; a profile with its documents must fit
+
+
+class Refusal(Exception):
+    """Why a request is not done; nothing was changed."""
+
+    def __init__(self, code: str, error: str, **facts: Any) -> None:
+        super().__init__(error)
+        self.code = code
+        self.facts = facts
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"ok": False, "code": self.code, "error": str(self), **self.facts}
+
+
+class Request:
+    """A request's fields, read with their types. Every reader raises Refusal("bad_request")."""
+
+    def __init__(self, data: Dict[str, Any]) -> None:
+        self._data = data
+        self.op = self.text("op")
+
+    def __repr__(self) -> str:
+        return f"<Request {self.op}>"  # never with values: there are secrets among them
+
+    def text(self, field: str) -> str:
+        value = self._data.get(field)
+        if not isinstance(value, str):
+            raise bad(f"{field!r} must be text, not {_shown(value)}")
+        return value
+
+    def name(self, field: str) -> str:
+        """Text that may become a file's name."""
+        value = self.text(field)
+        if not NAME.match(value):
+            raise bad(f"{field!r} must be a plain name, not {_shown(value)}")
+        return value
+
+    def optional_text(self, field: str) -> Optional[str]:
+        return None if self._data.get(field) is None else self.text(field)
+
+    def optional_name(self, field: str) -> Optional[str]:
+        return None if self._data.get(field) is None else self.name(field)
+
+    def number(self, field: str, default: Optional[int] = None) -> Optional[int]:
+        value = self._data.get(field, default)
+        if value is not None and (type(value) is not int or value < 0):
+            raise bad(f"{field!r} must be a whole number from 0, not {_shown(value)}")
+        return value
+
+    def flag(self, field: str) -> bool:
+        value = self._data.get(field, False)
+        if not isinstance(value, bool):
+            raise bad(f"{field!r} must be true or false, not {_shown(value)}")
+        return value
+
+    def names(self, field: str) -> Optional[List[str]]:
+        value = self._data.get(field)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise bad(f"{field!r} must be a list of names, not {_shown(value)}")
+        return value
+
+    def base64(self, field: str) -> bytes:
+        try:
+            return base64.b64decode(self.text(field), validate=True)
+        except (binascii.Error, ValueError):
+            raise bad(f"{field!r} is not base64") from None
+
+    def profile(self, field: str) -> Profile:
+        try:
+            return Profile.from_json(self._data[field])
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise bad(f"{field!r} is not a profile: {type(error).__name__}: {error}") from error
+
+
+def parse(line: bytes) -> Request:
+    """Raises Refusal."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise bad(f"not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise bad(f"a request is an object, not {_shown(data)}")
+    return Request(data)
+
+
+def bad(error: str) -> Refusal:
+    return Refusal("bad_request", error)
+
+
+def encode(data: Dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+class Lines:
+    """Cuts a stream of bytes into lines; one that is too long is dropped, not kept in memory."""
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._parts: List[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> List[Optional[bytes]]:
+        """The lines that `data` completes; None stands for one that was too long."""
+        *whole, rest = data.split(b"\n")
+        lines: List[Optional[bytes]] = []
+        for part in whole:
+            self._add(part)
+            lines.append(b"".join(self._parts) if self._size <= self._longest else None)
+            self._parts, self._size = [], 0
+        self._add(rest)
+        return lines
+
+    def _add(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size <= self._longest:
+            self._parts.append(part)
+        else:
+            self._parts = []

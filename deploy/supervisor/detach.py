@@ -1,0 +1,111 @@
+"""Starts the supervisor so that it outlives the SSH channel. Machine only; Python >= 3.8."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Dict, Optional
+
+from deploy.supervisor.client import ask
+from deploy.supervisor.daemon import agent_command
+from deploy.supervisor.layout import Layout, private
+from deploy.supervisor.process import alive, start_time
+
+PATIENCE = 20.0  # seconds until a supervisor must answer
+LOG_LIMIT = 1024 * 1024  # bytes of the supervisor's own log that are kept from before
+
+
+class StartFailed(Exception):
+    """No supervisor runs; the message says why."""
+
+
+def start(layout: Layout, agent: str) -> Dict[str, Any]:
+    """Makes sure that a supervisor of this agent runs, and returns its `hello`.
+
+    One of another agent is told to go on as this one. Raises StartFailed, UnsafeFolder, OSError.
+    """
+    layout.prepare()
+    deadline = time.monotonic() + PATIENCE
+    pid, born = 0, 0
+    while True:
+        hello = ask(layout.socket, "hello")
+        if hello is not None and hello.get("agent") == agent:
+            return hello
+        if hello is not None:
+            reply = ask(layout.socket, "upgrade", 30.0, agent=agent, python=sys.executable)
+            if reply is not None and not reply.get("ok"):
+                raise StartFailed(str(reply.get("error")))
+        elif not pid or not alive(pid, born):
+            if pid and time.monotonic() > deadline - PATIENCE / 2:
+                raise StartFailed("the supervisor ended at once: " + _log_tail(layout))
+            pid = spawn_detached(layout, agent)
+            born = start_time(pid) or 0
+        if time.monotonic() > deadline:
+            raise StartFailed(f"no supervisor answers after {PATIENCE:g} s: " + _log_tail(layout))
+        time.sleep(0.02)
+
+
+def spawn_detached(layout: Layout, agent: str) -> int:
+    """The pid of a supervisor process that has no tie to us. Raises StartFailed."""
+    private(layout.run)
+    reader, writer = os.pipe()  # closed by a successful exec: then nothing but the pid is in it
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            os.write(writer, b"%d\n" % os.getpid())
+            _become(layout, agent, writer)
+        except BaseException as error:
+            os.write(writer, str(error).encode()[:500])
+        finally:
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    pid, _, failure = said.partition(b"\n")
+    if failure or not pid.isdigit():
+        raise StartFailed(f"cannot start the supervisor: {said.decode(errors='replace')}")
+    return int(pid)
+
+
+def _become(layout: Layout, agent: str, keep: int) -> None:
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    log = os.open(str(layout.supervisor_log), flags, 0o600)
+    if os.fstat(log).st_size > LOG_LIMIT:
+        os.ftruncate(log, 0)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > 2 and descriptor != keep:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # the one that listed them
+    argv = agent_command(layout, agent, sys.executable)
+    os.execv(argv[0], [*argv, "supervise"])
+
+
+def _log_tail(layout: Layout) -> str:
+    try:
+        return layout.supervisor_log.read_bytes()[-1000:].decode(errors="replace").strip()
+    except OSError:
+        return "(it wrote no log)"
+
+
+def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
+    """Whether one runs, for the probe."""
+    hello = ask(layout.socket, "hello", timeout=2.0) or {}
+    return {
+        "running": bool(hello),
+        "agent": hello.get("agent"),
+        "pid": hello.get("pid"),
+        "socket": str(layout.socket),
+    }

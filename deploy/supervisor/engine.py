@@ -1,0 +1,246 @@
+"""Does what the state machine decides and tells it what happened. Machine only; Python >= 3.8.
+
+The same for the detached supervisor and for the one in the foreground; knows nothing of sockets,
+generations or requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Sequence, Set
+
+from deploy.supervisor import logs
+from deploy.supervisor.exits import Exits
+from deploy.supervisor.journal import Journal
+from deploy.supervisor.layout import Layout
+from deploy.supervisor.notify import Notifications
+from deploy.supervisor.process import Processes, SpawnFailed, cores_of
+from deploy.supervisor.restart import Exit
+from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.state import Action, AskToStop, Clean, Difference, Signal, Spawn, Units
+from deploy.unit import Unit
+
+log = logging.getLogger(__name__)
+
+SHRINK_EVERY = 10.0  # seconds between looks at the size of running units' logs
+
+OnChange = Callable[[Set[Key]], None]
+
+
+class Engine:
+    """Runs units until `leave`. `on_change(keys)` is called after steps that changed records."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        mortal: bool = False,
+        journal: Optional[Journal] = None,
+        on_change: Optional[OnChange] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.layout = layout
+        self.units = Units()
+        self._processes = Processes(layout, mortal=mortal)
+        self._exits = Exits(loop, self._exited)
+        self.notifications = Notifications(loop, layout, self._ready)
+        self._journal = journal
+        self._on_change = on_change
+        self._clock = clock
+        self._loop = loop
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._gone: Dict[str, List[asyncio.Future[None]]] = {}
+        self._epoch = time.time() - clock()
+        self._shrink = loop.call_later(SHRINK_EVERY, self._shrink_logs)
+
+    # what should run
+
+    def adopt(
+        self,
+        slots: Iterable[Slot],
+        current: Mapping[str, tuple[int, Sequence[Unit]]],
+        inherited: Mapping[Key, int],
+    ) -> None:
+        """Goes on from where another supervisor was, towards the current generations."""
+        slots = list(slots)
+        self.units.restore(slots)
+        for slot in slots:
+            if slot.pid is None:
+                continue
+            if slot.key in inherited:
+                self.notifications.take(slot.key, inherited[slot.key])
+            else:
+                self.notifications.open(slot.key)
+        # watching comes first, so that what ended meanwhile is known to have ended; the events
+        # themselves arrive after this method
+        for slot in slots:
+            if slot.pid is not None:
+                self._exits.add(slot.pid, slot.start)
+        now = self._clock()
+        actions: List[Action] = []
+        for deployment in {slot.key.deployment for slot in slots} | set(current):
+            generation, units = current.get(deployment, (0, ()))
+            actions += self.units.activate(deployment, generation, units, now, revive=False)[1]
+        self._perform(actions)
+
+    def activate(self, deployment: str, generation: int, units: Sequence[Unit]) -> Difference:
+        """The deployment's units are now these. Returns before they have started."""
+        difference, actions = self.units.activate(deployment, generation, units, self._clock())
+        self._perform(actions)
+        return difference
+
+    def stop(self, deployment: str) -> asyncio.Future[None]:
+        """Everything of the deployment is to end. The future is done when it has."""
+        gone: asyncio.Future[None] = self._loop.create_future()
+        self._gone.setdefault(deployment, []).append(gone)
+        self._perform(self.units.stop(deployment, self._clock())[1])
+        return gone
+
+    def restart(self, key: Key) -> None:
+        """Raises KeyError when there is no such unit."""
+        self._perform(self.units.restart(key, self._clock()))
+
+    # what is asked
+
+    @property
+    def empty(self) -> bool:
+        return not self.units.slots
+
+    def states(self, deployment: Optional[str] = None) -> List[Dict[str, Any]]:
+        """The records of all units, or of one deployment's."""
+        keys = [key for key in self.units.slots if deployment in (None, key.deployment)]
+        return [self.state(key) for key in sorted(keys)]
+
+    def state(self, key: Key) -> Dict[str, Any]:
+        """A unit's record. Of one that has gone: `state` is "gone" and nothing else is known."""
+        slot = self.units.slots.get(key)
+        if slot is None:
+            return {"deployment": key.deployment, "name": key.unit, "state": "gone", "pid": None}
+        if abs(time.time() - self._clock() - self._epoch) > 1:
+            self._epoch = time.time() - self._clock()  # the machine's clock was set
+        unit = slot.actual if slot.pid is not None else slot.wanted
+        return {
+            "deployment": key.deployment,
+            "name": key.unit,
+            "state": slot.state.value,
+            "pid": slot.pid,
+            "since": round(self._epoch + slot.since, 3),
+            "restarts": slot.restarts,
+            "exit": None if slot.exit is None else slot.exit.to_json(),
+            "error": slot.error,
+            "cores": [] if slot.pid is None else cores_of(slot.pid),
+            "ready": slot.ready,
+            "generation": slot.generation,
+            "fingerprint": None if unit is None else unit.fingerprint,
+        }
+
+    # the end
+
+    def leave(self) -> None:
+        """Lets go of everything; units run on for the next supervisor."""
+        self._close()
+        self._processes.forget()
+        self.notifications.leave()
+
+    def prepare_exec(self) -> Dict[Key, int]:
+        """Notes everything down and returns the descriptors for the program that replaces us."""
+        self._note()
+        return self.notifications.give()
+
+    def _close(self) -> None:
+        self._exits.close()
+        self._shrink.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # events
+
+    def _exited(self, pid: int, start: int) -> None:
+        returncode = self._processes.finish(pid, start)
+        exit = Exit() if returncode is None else Exit.from_returncode(returncode)
+        for key, slot in list(self.units.slots.items()):
+            if (slot.pid, slot.start) == (pid, start):
+                log.info("%s (pid %d) %s", key, pid, exit)
+                self._perform(self.units.exited(key, pid, exit, self._clock()))
+
+    def _ready(self, key: Key) -> None:
+        self._perform(self.units.ready(key, self._clock()))
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._perform(self.units.tick(self._clock()))
+
+    # actions
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        queue: Deque[Action] = deque(actions)
+        while queue:
+            queue.extend(self._act(queue.popleft()))
+        self._after()
+
+    def _act(self, action: Action) -> List[Action]:
+        if isinstance(action, Spawn):
+            return self._spawn(action)
+        if isinstance(action, AskToStop):
+            if self._processes.ask_to_stop(action.key):
+                return []
+            return self.units.deaf(action.key, self._clock())
+        if isinstance(action, Signal):
+            self._processes.signal(action.pid, action.signal)
+        elif isinstance(action, Clean):
+            self._processes.clean(action.key)
+            self.notifications.close(action.key)
+        return []
+
+    def _spawn(self, action: Spawn) -> List[Action]:
+        try:
+            self.notifications.open(action.key)
+            pid, start = self._processes.spawn(action.key, action.unit, action.restarts)
+        except (SpawnFailed, OSError) as error:
+            log.warning("%s: %s", action.key, error)
+            return self.units.spawn_failed(action.key, str(error), self._clock())
+        log.info("%s started as pid %d", action.key, pid)
+        more = self.units.spawned(action.key, pid, start, self._clock())
+        self._note()  # before anything else: a process that nobody knows of must not be
+        self._exits.add(pid, start)
+        return more
+
+    def _after(self) -> None:
+        changed = self.units.take_changed()
+        if changed:
+            self._note()
+            if self._on_change is not None:
+                self._on_change(changed)
+        for deployment in [name for name in self._gone if self.units.gone(name)]:
+            for gone in self._gone.pop(deployment):
+                if not gone.done():
+                    gone.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.units.next_deadline
+        if deadline is not None:
+            self._timer = self._loop.call_later(max(0.0, deadline - self._clock()), self._tick)
+
+    def _note(self) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.write(self.units.slots.values())
+        except OSError as error:  # a full disk must not end anything; adoption finds units anyway
+            log.error("the journal cannot be written: %s", error)
+
+    def _shrink_logs(self) -> None:
+        self._shrink = self._loop.call_later(SHRINK_EVERY, self._shrink_logs)
+        for key, slot in self.units.slots.items():
+            if slot.pid is None:
+                continue
+            try:
+                logs.shrink(self.layout.log(*key))
+            except OSError as error:
+                log.error("the log of %s cannot be rotated: %s", key, error)

@@ -1,0 +1,50 @@
+"""Small files that are there whole or not at all. Machine only; Python >= 3.8."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replaces `path` (mode 0600) in one step, `durable`: also in a power cut. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(str(temporary), "wb", opener=_private_opener) as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(str(temporary), str(path))
+    except OSError:
+        try:
+            temporary.unlink()
+        except FileNotFoundError:
+            pass
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def link(path: Path, target: str) -> None:
+    """Makes `path` a symbolic link to `target`, in one step and durably. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink()
+    except FileNotFoundError:
+        pass
+    os.symlink(target, str(temporary))
+    os.replace(str(temporary), str(path))
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    folder = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

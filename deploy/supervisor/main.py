@@ -1,0 +1,68 @@
+"""The agent's verbs, as the laptop calls them over SSH. Machine only; Python >= 3.8.
+
+    probe        one JSON line of facts
+    start        makes sure that a supervisor of this agent runs; its `hello` as one JSON line
+    bridge       stdin and stdout joined to the supervisor's socket
+    store ...    the store's own verbs (deploy.store.serve)
+    supervise    is the supervisor (what `start` runs, detached)
+    version      one JSON line: that this agent runs here
+
+`probe` and `start` that fail say `{"ok": false, "error": ...}` and end with status 1.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from typing import Any, Dict, List
+
+from deploy.supervisor.layout import Layout, UnsafeFolder
+
+
+def main(agent: str, root: str, verb: str, args: List[str]) -> int:
+    """Returns the exit status."""
+    layout = Layout(root)
+    if verb == "version":
+        return _say({"ok": True, "agent": agent, "python": platform.python_version()})
+    if verb in ("probe", "start", "bridge"):
+        try:
+            return _serve(layout, agent, verb)
+        except (UnsafeFolder, OSError) as error:
+            return _say({"ok": False, "error": str(error)})
+    if verb == "store":
+        from deploy.store.serve import main as serve
+
+        return serve(str(layout.root), args) or 0
+    if verb == "supervise":
+        from deploy.supervisor.daemon import Inherited, run
+
+        return run(layout, agent, Inherited.from_text(args[0]) if args else None)
+    return _say({"ok": False, "error": f"this agent knows no verb {verb!r}"})
+
+
+def _serve(layout: Layout, agent: str, verb: str) -> int:
+    if verb == "bridge":
+        from deploy.supervisor.bridge import bridge
+
+        try:
+            return bridge(layout.socket)
+        except OSError as error:
+            sys.stderr.write(f"no supervisor listens on {layout.socket}: {error}\n")
+            return 1
+    if verb == "probe":
+        from deploy.supervisor.probe import facts
+
+        return _say(facts(layout))
+    from deploy.supervisor.detach import StartFailed, start
+
+    try:
+        return _say({**start(layout, agent), "ok": True})
+    except StartFailed as error:
+        return _say({"ok": False, "error": str(error)})
+
+
+def _say(data: Dict[str, Any]) -> int:
+    sys.stdout.write(json.dumps(data) + "\n")
+    sys.stdout.flush()
+    return 0 if data.get("ok", True) else 1

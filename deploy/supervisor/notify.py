@@ -1,0 +1,88 @@
+"""Receives sd_notify messages, one socket per unit. Machine only; Python >= 3.8.
+
+The socket says who speaks: a process id in the message's credentials would be wrong for a message
+that a unit's child sends, and across PID namespaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Callable, Dict
+
+from deploy.supervisor.layout import Layout, private
+from deploy.supervisor.process import remove
+from deploy.supervisor.slot import Key
+
+
+class Notifications:
+    """Calls `on_ready(key)` for each READY=1. STOPPING, WATCHDOG, STATUS are taken, not used."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, layout: Layout, on_ready: Callable[[Key], None]
+    ) -> None:
+        self._loop = loop
+        self._layout = layout
+        self._on_ready = on_ready
+        self._sockets: Dict[Key, socket.socket] = {}
+
+    def open(self, key: Key) -> None:
+        """Listens anew, for a unit that is about to start or was adopted. Raises OSError."""
+        self.close(key)
+        path = self._layout.notify(*key)
+        private(path.parent)
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            receiver.bind(str(path))
+            os.chmod(str(path), 0o600)
+        except OSError:
+            receiver.close()
+            raise
+        self._add(key, receiver)
+
+    def take(self, key: Key, descriptor: int) -> None:
+        """Goes on with a socket that was inherited, and with what waits in it."""
+        os.set_inheritable(descriptor, False)
+        self._add(key, socket.socket(fileno=descriptor))
+
+    def close(self, key: Key) -> None:
+        receiver = self._sockets.pop(key, None)
+        if receiver is not None:
+            self._loop.remove_reader(receiver)
+            receiver.close()
+        remove(self._layout.notify(*key))
+
+    def give(self) -> Dict[Key, int]:
+        """The descriptors, open for a program that is executed in our place."""
+        for receiver in self._sockets.values():
+            receiver.set_inheritable(True)
+        return {key: receiver.fileno() for key, receiver in self._sockets.items()}
+
+    def keep(self) -> None:
+        """After `give`, when that program was not executed after all."""
+        for receiver in self._sockets.values():
+            receiver.set_inheritable(False)
+
+    def leave(self) -> None:
+        """Stops listening, but leaves the files to whoever comes next."""
+        for receiver in self._sockets.values():
+            self._loop.remove_reader(receiver)
+            receiver.close()
+        self._sockets.clear()
+
+    def _add(self, key: Key, receiver: socket.socket) -> None:
+        receiver.setblocking(False)
+        self._sockets[key] = receiver
+        self._loop.add_reader(receiver, self._receive, key, receiver)
+
+    def _receive(self, key: Key, receiver: socket.socket) -> None:
+        for _ in range(100):  # then others get their turn
+            try:
+                message = receiver.recv(4096)
+            except BlockingIOError:
+                return
+            if b"READY=1" in message.split(b"\n"):
+                self._on_ready(key)
+                if self._sockets.get(key) is not receiver:
+                    return

@@ -1,0 +1,87 @@
+"""What the coordinator wants to know of a machine before it plans. Machine only; Python >= 3.8."""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+from deploy.supervisor.deployments import Deployments
+from deploy.supervisor.detach import supervisor_facts
+from deploy.supervisor.layout import Layout
+from deploy.supervisor.process import DEFAULT_PATH, boot_id
+
+FIRST_PORT = 7447
+PORTS = 8
+
+
+def facts(layout: Layout) -> Dict[str, Any]:
+    """One JSON object; nothing on the machine is changed but that `run` may be created.
+
+    `memory` and `disk_free` are bytes; `deployments` is read from the disk, supervisor or not.
+    """
+    return {
+        "arch": platform.machine(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "libc": libc(),
+        "python": {"executable": sys.executable, "version": platform.python_version()},
+        "cores": sorted(os.sched_getaffinity(0)),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "disk_free": disk_free(layout.root),
+        "hostname": socket.gethostname(),
+        "user": pwd.getpwuid(os.getuid()).pw_name,
+        "boot_id": boot_id(),
+        "time": time.time(),
+        "root": str(layout.root),
+        "run": str(layout.run),
+        "taskset": shutil.which("taskset", path=DEFAULT_PATH) is not None,
+        "supervisor": supervisor_facts(layout),
+        "deployments": Deployments(layout).summary(),
+        "free_ports": free_ports(),
+    }
+
+
+def libc() -> Dict[str, str]:
+    """Name and version of the C library that this Python runs on, as wheels name them."""
+    try:
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        return {"name": name, "version": version}
+    except (ValueError, OSError):
+        pass  # not glibc
+    if list(Path("/lib").glob("ld-musl-*")):
+        return {"name": "musl", "version": "1.1"}  # the least that any wheel asks for
+    return {"name": "unknown", "version": "0.0"}
+
+
+def disk_free(path: Path) -> int:
+    """Bytes that we may still write where `path` is, or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(str(path)).free
+
+
+def free_ports(first: int = FIRST_PORT, count: int = PORTS) -> List[int]:
+    """The first `count` ports from `first` on which nobody listens, neither by TCP nor by UDP."""
+    found: List[int] = []
+    for port in range(first, min(first + 1000, 65536)):
+        if len(found) == count:
+            break
+        if all(_free(port, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            found.append(port)
+    return found
+
+
+def _free(port: int, kind: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

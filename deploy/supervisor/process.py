@@ -1,0 +1,259 @@
+"""Starting, asking, signalling and recognising processes. Machine only; Python >= 3.8.
+
+What a unit finds in its environment beside its own `env`: HOME, PATH, LANG, USER of this machine,
+DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave), NOTIFY_SOCKET (sd_notify's),
+DEPLOY_RESTARTS (how often it was restarted), DEPLOY_FINGERPRINT (by which supervisors know it).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+from deploy.supervisor.layout import Layout, private
+from deploy.supervisor.links import link_tree
+from deploy.supervisor.logs import rotate
+from deploy.supervisor.slot import Key
+from deploy.unit import Unit
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Put before a unit's command when `setpriv` is missing: dies with its parent, becomes the unit.
+MORTAL = """
+import ctypes, os, sys
+parent = int(sys.argv[1])
+ctypes.CDLL(None, use_errno=True).prctl(1, 9)
+if os.getppid() != parent:
+    sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+class SpawnFailed(Exception):
+    """A unit's process could not be started; there is none."""
+
+
+class Processes:
+    """Starts units' processes and reaches them. `mortal`: they die with this process."""
+
+    def __init__(self, layout: Layout, *, mortal: bool = False) -> None:
+        self.layout = layout
+        self.mortal = mortal
+        self._children: Dict[int, subprocess.Popen[bytes]] = {}
+
+    def spawn(self, key: Key, unit: Unit, restarts: int) -> Tuple[int, int]:
+        """Starts the unit and returns pid and start time. Raises SpawnFailed."""
+        try:
+            return self._spawn(key, unit, restarts)
+        except OSError as error:
+            raise SpawnFailed(f"cannot be started: {error}") from error
+
+    def _spawn(self, key: Key, unit: Unit, restarts: int) -> Tuple[int, int]:
+        environment = self.environment(key, unit, restarts)
+        argv = self.command(unit, environment)
+        cwd = private(Path(unit.cwd))
+        if unit.links is not None:
+            link_tree(self.layout.store, self.layout.tree(unit.links), cwd)
+        self._make_control(key)
+        log = self.layout.log(*key)
+        private(log.parent)
+        rotate(log)
+        output = os.open(str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            child = subprocess.Popen(
+                argv,
+                cwd=str(cwd),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+        self._children[child.pid] = child
+        return child.pid, start_time(child.pid) or 0
+
+    def command(self, unit: Unit, environment: Mapping[str, str]) -> List[str]:
+        """The unit's argv behind what pins it and ties its life to ours. Raises SpawnFailed."""
+        program = unit.argv[0]
+        where = os.path.join(unit.cwd, program) if "/" in program else program
+        if shutil.which(where, path=environment["PATH"]) is None:
+            # in the unit's folder there may be a link to it that is not made yet
+            linked = unit.links is not None and "/" in program
+            tree = self.layout.tree(unit.links or "")
+            if not linked or shutil.which(str(tree / program)) is None:
+                raise SpawnFailed(f"{program!r} is not a program on this machine")
+        argv = list(unit.argv)
+        if self.mortal:
+            setpriv = shutil.which("setpriv", path=DEFAULT_PATH)
+            if setpriv is not None:
+                argv = [setpriv, "--pdeathsig", "KILL", "--", *argv]
+            else:
+                argv = [sys.executable, "-I", "-S", "-c", MORTAL, str(os.getpid()), *argv]
+        if unit.cores:
+            lacking = sorted(set(unit.cores) - online_cores())
+            if lacking:
+                raise SpawnFailed(
+                    f"cores {lacking} are not on this machine; it has {sorted(online_cores())}"
+                )
+            taskset = shutil.which("taskset", path=DEFAULT_PATH)
+            if taskset is None:
+                raise SpawnFailed("cores are named but taskset is missing; install util-linux")
+            argv = [taskset, "-c", ",".join(map(str, unit.cores)), *argv]
+        return argv
+
+    def environment(self, key: Key, unit: Unit, restarts: int) -> Dict[str, str]:
+        environment = base_environment()
+        environment.update(unit.env)
+        environment.update(
+            DEPLOY_UNIT=key.unit,
+            DEPLOY_CONTROL=str(self.layout.control(*key)),
+            NOTIFY_SOCKET=str(self.layout.notify(*key)),
+            DEPLOY_RESTARTS=str(restarts),
+            DEPLOY_FINGERPRINT=unit.fingerprint,
+        )
+        return environment
+
+    def _make_control(self, key: Key) -> None:
+        path = self.layout.control(*key)
+        private(path.parent)
+        remove(path)
+        os.mkfifo(str(path), 0o600)
+
+    def ask_to_stop(self, key: Key) -> bool:
+        """Writes `stop` to the control pipe; False when nobody listens there."""
+        try:
+            pipe = os.open(
+                str(self.layout.control(*key)), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ENOENT):
+                return False
+            raise
+        try:
+            os.write(pipe, b"stop\n")
+        except (BlockingIOError, BrokenPipeError):
+            return False  # full of what nobody read, or closed meanwhile
+        finally:
+            os.close(pipe)
+        return True
+
+    def signal(self, pid: int, number: signal.Signals) -> None:
+        """To the whole process group. A group that has gone is no error."""
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            pass
+
+    def finish(self, pid: int, start: int) -> Optional[int]:
+        """Called when the process has ended: kills what is left of its group and reaps it.
+
+        Returns subprocess's returncode, or None when it was not our child.
+        """
+        ours = is_child(pid)
+        # An unreaped child keeps its number; of another's only a group whose leader's number was
+        # not given to a new process meanwhile is surely the old one.
+        if ours or start_time(pid) in (None, start):
+            self.signal(pid, signal.SIGKILL)
+        child = self._children.pop(pid, None)
+        if child is not None:
+            return child.wait()
+        if not ours:
+            return None
+        try:
+            status = os.waitpid(pid, 0)[1]
+        except ChildProcessError:
+            return None
+        return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def clean(self, key: Key) -> None:
+        """Removes the control pipe of a unit that has no process."""
+        remove(self.layout.control(*key))
+
+    def forget(self) -> None:
+        """Leaves all children to whoever comes next; called right before this process ends."""
+        for child in self._children.values():
+            child.returncode = 0  # what its destructor would warn of is meant
+        self._children.clear()
+
+
+def base_environment() -> Dict[str, str]:
+    user = pwd.getpwuid(os.getuid())
+    return {
+        "HOME": os.environ.get("HOME") or user.pw_dir,
+        "PATH": os.environ.get("PATH") or DEFAULT_PATH,
+        "LANG": os.environ.get("LANG") or "C.UTF-8",
+        "USER": os.environ.get("USER") or user.pw_name,
+    }
+
+
+def remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def online_cores() -> set[int]:
+    """The numbers of the cores that this machine has switched on."""
+    try:
+        text = Path("/sys/devices/system/cpu/online").read_text()
+    except OSError:
+        return set(range(os.cpu_count() or 1))
+    return parse_cores(text)
+
+
+def parse_cores(text: str) -> set[int]:
+    """`0-3,6` -> {0, 1, 2, 3, 6}"""
+    cores = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cores |= set(range(int(first), int(last or first) + 1))
+    return cores
+
+
+def cores_of(pid: int) -> List[int]:
+    """The cores that the process may use, as the kernel says; [] when it has gone."""
+    try:
+        return sorted(os.sched_getaffinity(pid))
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> Optional[Sequence[str]]:
+    """The fields of /proc/<pid>/stat from the third on (state, ppid, pgrp, session, ...)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> Optional[int]:
+    """When the process started, in clock ticks since boot; None when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def alive(pid: int, start: int) -> bool:
+    """Whether the process with this identity is there and has not ended."""
+    fields = _stat(pid)
+    return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"  # type: ignore[index]
+
+
+def is_child(pid: int) -> bool:
+    """Whether we are its parent, so that its exit code can be had; also when it has ended."""
+    fields = _stat(pid)
+    return fields is not None and int(fields[1]) == os.getpid()
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,164 @@
+"""What the supervisor knows of one unit: data and questions. Machine only; Python >= 3.8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from deploy.supervisor.restart import Exit
+from deploy.unit import Unit
+
+
+class Key(NamedTuple):
+    deployment: str
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.deployment}/{self.unit}"
+
+
+class State(str, Enum):  # noqa: UP042 (StrEnum is Python 3.11)
+    WAITING = "waiting"  # for units of a lower order, or for processes that must end first
+    STARTING = "starting"  # the process runs and has not said that it is ready
+    RUNNING = "running"
+    STOPPING = "stopping"  # was asked to leave
+    ENDED = "ended"  # left as it should; stays so
+    FAILED = "failed"  # left otherwise, or could not be started; stays so
+    BACKOFF = "backoff"  # ended; will be started again
+
+
+class Step(str, Enum):  # noqa: UP042
+    """How far the ladder of `StopPolicy` was climbed."""
+
+    ASKED = "asked"
+    TERMED = "termed"
+    KILLED = "killed"
+
+
+@dataclass
+class Slot:
+    """One unit's place. `wanted` is what should run (None: nothing, the slot goes when its process
+    has gone), `actual` what was started last. All times are of the monotonic clock.
+    """
+
+    key: Key
+    since: float  # of the last change of state
+    wanted: Optional[Unit] = None
+    generation: int = 0
+    state: State = State.WAITING
+    actual: Optional[Unit] = None
+    pid: Optional[int] = None
+    start: int = 0  # the process's start time in clock ticks since boot: with the pid, its identity
+    born: float = 0.0  # when the process was started
+    window: Optional[float] = None  # since when it has been trying to become ready
+    ready: bool = False
+    late: bool = False  # did not become ready within its start_timeout
+    restarts: int = 0  # since this unit (this fingerprint) came
+    attempts: int = 0  # restarts that count for the restart policy
+    exit: Optional[Exit] = None
+    error: Optional[str] = None
+    again: bool = False  # somebody asked for a restart
+    step: Optional[Step] = None
+    deadline: Optional[float] = None  # of the next step of the ladder, or of the backoff
+
+    @property
+    def same(self) -> bool:
+        """Whether what was started last is what is wanted."""
+        return (
+            self.wanted is not None
+            and self.actual is not None
+            and self.wanted.fingerprint == self.actual.fingerprint
+        )
+
+    @property
+    def doomed(self) -> bool:
+        """Whether a process is there that must leave."""
+        return self.pid is not None and (self.again or not self.same)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a process is there that was asked to leave, or will be."""
+        return self.doomed or (self.pid is not None and self.state is State.STOPPING)
+
+    @property
+    def order(self) -> int:
+        unit = self.actual if self.pid is not None else self.wanted
+        return unit.order if unit is not None else 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether units of a higher order need not wait for this one any more."""
+        if self.wanted is None:
+            return True
+        return self.late or self.state in (State.RUNNING, State.ENDED, State.FAILED)
+
+    @property
+    def start_deadline(self) -> Optional[float]:
+        """When it is late, while it can still become so."""
+        if self.wanted is None or self.late or self.window is None:
+            return None
+        if self.state not in (State.STARTING, State.BACKOFF):
+            return None
+        return self.window + self.wanted.start_timeout
+
+    def move(self, state: State, now: float) -> None:
+        if state is not self.state:
+            self.state = state
+            self.since = now
+
+    def to_json(self) -> Dict[str, Any]:
+        """For the journal: what a next supervisor needs to go on from here."""
+        return {
+            "deployment": self.key.deployment,
+            "name": self.key.unit,
+            "since": self.since,
+            "generation": self.generation,
+            "state": self.state.value,
+            "actual": None if self.actual is None else self.actual.to_json(),
+            "pid": self.pid,
+            "start": self.start,
+            "born": self.born,
+            "window": self.window,
+            "ready": self.ready,
+            "late": self.late,
+            "restarts": self.restarts,
+            "attempts": self.attempts,
+            "exit": None if self.exit is None else self.exit.to_json(),
+            "error": self.error,
+            "again": self.again,
+            "deadline": self.deadline,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Slot:
+        """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made.
+
+        A unit that was being stopped is asked again: nobody knows how far the ladder was.
+        """
+        state = State(data["state"])
+        again = bool(data["again"])
+        deadline = data["deadline"]
+        if state is State.STOPPING:
+            state = State.RUNNING if data["ready"] else State.STARTING
+            again = True
+            deadline = None
+        return cls(
+            key=Key(data["deployment"], data["name"]),
+            since=float(data["since"]),
+            generation=int(data["generation"]),
+            state=state,
+            actual=None if data["actual"] is None else Unit.from_json(data["actual"]),
+            pid=data["pid"],
+            start=int(data["start"]),
+            born=float(data["born"]),
+            window=data["window"],
+            ready=bool(data["ready"]),
+            late=bool(data["late"]),
+            restarts=int(data["restarts"]),
+            attempts=int(data["attempts"]),
+            exit=None if data["exit"] is None else Exit.from_json(data["exit"]),
+            error=data["error"],
+            again=again,
+            deadline=deadline,
+        )

@@ -1,0 +1,328 @@
+"""What is to be done about units: the state machine, pure. Machine only; Python >= 3.8.
+
+Two rules. All that decides when a unit starts, stops or comes back is here and in `restart`;
+nothing here touches a process, a file or a clock: every event brings its `now` (monotonic seconds),
+and what is to be done is returned as actions. Each action is answered by an event:
+
+    Spawn      -> spawned | spawn_failed       AskToStop -> (nothing) | deaf
+    Signal     -> (nothing)                    Clean     -> (nothing)
+
+and every process that was reported by `spawned` or `restore` ends with one `exited`. Whoever drives
+this also calls `tick` at `next_deadline`.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+
+from deploy.supervisor.restart import Again, Exit, decide
+from deploy.supervisor.slot import Key, Slot, State, Step
+from deploy.unit import Unit
+
+SPAWN_RETRY = 1.0  # seconds: what could not be started at all is not tried in a tight loop
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Start a process for the unit. There is none of it now."""
+
+    key: Key
+    unit: Unit
+    restarts: int
+
+
+@dataclass(frozen=True)
+class AskToStop:
+    """Write `stop` to the unit's control pipe."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send a signal to the process group of `pid`."""
+
+    key: Key
+    pid: int
+    signal: signal.Signals
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The unit has no process: remove its control pipe and its notify socket."""
+
+    key: Key
+
+
+Action = Union[Spawn, AskToStop, Signal, Clean]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What an activation does to the units of a deployment, by name."""
+
+    started: Tuple[str, ...] = ()
+    restarted: Tuple[str, ...] = ()
+    stopped: Tuple[str, ...] = ()
+    kept: Tuple[str, ...] = ()
+
+
+class Units:
+    """All units of all deployments of this machine."""
+
+    def __init__(self) -> None:
+        self.slots: Dict[Key, Slot] = {}
+        self._changed: Set[Key] = set()
+
+    def __repr__(self) -> str:
+        return "<Units " + ", ".join(f"{k}:{s.state.value}" for k, s in self.slots.items()) + ">"
+
+    # what should run
+
+    def activate(
+        self,
+        deployment: str,
+        generation: int,
+        units: Sequence[Unit],
+        now: float,
+        *,
+        revive: bool = True,
+    ) -> Tuple[Difference, List[Action]]:
+        """From now on `units` are what the deployment runs.
+
+        Units that gave up start again if `revive`; those that ended as they should do not.
+        """
+        wanted = {unit.name: unit for unit in units}
+        names: Dict[str, List[str]] = {"started": [], "restarted": [], "stopped": [], "kept": []}
+        for key, slot in self._of(deployment):
+            if key.unit not in wanted:
+                slot.wanted = None
+                self._changed.add(key)
+                names["stopped"].append(key.unit)
+        for name, unit in wanted.items():
+            key = Key(deployment, name)
+            slot = self.slots.get(key) or Slot(key, since=now)
+            fresh = key not in self.slots
+            self.slots[key] = slot
+            self._changed.add(key)
+            slot.wanted = unit
+            slot.generation = generation
+            if slot.pid is not None:
+                names["restarted" if slot.leaving else "kept"].append(name)
+            elif fresh or not slot.same:
+                names["started" if fresh else "restarted"].append(name)
+                self._begin(slot, now)
+            elif revive and slot.state is State.FAILED:
+                names["started"].append(name)
+                self._begin(slot, now)
+            else:
+                names["kept"].append(name)
+        difference = Difference(**{verb: tuple(sorted(who)) for verb, who in names.items()})
+        return difference, self._advance(now)
+
+    def stop(self, deployment: str, now: float) -> Tuple[Difference, List[Action]]:
+        """From now on the deployment runs nothing; it is `gone` when its last process is."""
+        return self.activate(deployment, 0, (), now)
+
+    def restart(self, key: Key, now: float) -> List[Action]:
+        """Raises KeyError when no such unit is wanted."""
+        slot = self.slots[key]
+        if slot.wanted is None:
+            raise KeyError(key)
+        self._changed.add(key)
+        if slot.pid is None:
+            restarts = slot.restarts + (1 if slot.actual is not None else 0)
+            self._begin(slot, now)
+            slot.restarts = restarts
+        else:
+            slot.again = True
+        return self._advance(now)
+
+    def restore(self, slots: Iterable[Slot]) -> None:
+        """Takes over what an earlier supervisor left. `activate` follows for what should run."""
+        for slot in slots:
+            self.slots[slot.key] = slot
+            self._changed.add(slot.key)
+
+    # what happened
+
+    def spawned(self, key: Key, pid: int, start: int, now: float) -> List[Action]:
+        slot = self.slots[key]
+        slot.actual = slot.wanted
+        slot.pid, slot.start, slot.born = pid, start, now
+        if slot.window is None:
+            slot.window = now
+        slot.error = None
+        self._changed.add(key)
+        if slot.wanted is not None and slot.wanted.readiness != "notify":
+            return self.ready(key, now)
+        slot.move(State.STARTING, now)
+        return self._advance(now)
+
+    def spawn_failed(self, key: Key, error: str, now: float) -> List[Action]:
+        """The policy decides, as after a process that failed at once."""
+        slot = self.slots[key]
+        slot.actual = slot.wanted
+        if slot.window is None:
+            slot.window = now
+        self._ended(slot, Exit(code=127), lived=0.0, now=now)
+        slot.exit = None  # there was no process
+        slot.error = error
+        if slot.state is State.BACKOFF:
+            slot.deadline = max(slot.deadline or now, now + SPAWN_RETRY)
+        return [Clean(key), *self._advance(now)]
+
+    def ready(self, key: Key, now: float) -> List[Action]:
+        slot = self.slots.get(key)
+        if slot is None or slot.pid is None or slot.ready:
+            return []
+        slot.ready = True
+        slot.late = False
+        slot.error = None
+        if slot.state is not State.STOPPING:
+            slot.move(State.RUNNING, now)
+        self._changed.add(key)
+        return self._advance(now)
+
+    def deaf(self, key: Key, now: float) -> List[Action]:
+        """Nobody listens on the control pipe of a unit that was asked to stop."""
+        slot = self.slots.get(key)
+        if slot is None or slot.step is not Step.ASKED:
+            return []
+        return self._climb(slot, now)
+
+    def exited(self, key: Key, pid: int, exit: Exit, now: float) -> List[Action]:
+        slot = self.slots.get(key)
+        if slot is None or slot.pid != pid:
+            return []  # of a process that we were told of before
+        self._changed.add(key)
+        leaves = slot.leaving
+        if slot.ready:
+            slot.window = now  # from here on it is trying to become ready once more
+        slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
+        slot.exit, slot.error = exit, None
+        if slot.wanted is not None and leaves:
+            restarts = slot.restarts + 1 if slot.same else 0
+            self._begin(slot, now)
+            slot.restarts = restarts
+        elif slot.wanted is not None:
+            self._ended(slot, exit, lived=now - slot.born, now=now)
+        return [Clean(key), *self._advance(now)]
+
+    def tick(self, now: float) -> List[Action]:
+        """Does what is due. May be called at any time."""
+        actions: List[Action] = []
+        for slot in self.slots.values():
+            late_at = slot.start_deadline
+            if late_at is not None and now >= late_at:
+                slot.late = True
+                if slot.wanted is not None and slot.state is State.STARTING:
+                    slot.error = f"not ready {slot.wanted.start_timeout:g} s after its start"
+                self._changed.add(slot.key)
+            if slot.deadline is not None and now >= slot.deadline and slot.step is not None:
+                actions += self._climb(slot, now)
+        return actions + self._advance(now)
+
+    # what is asked
+
+    @property
+    def next_deadline(self) -> Optional[float]:
+        times = [slot.deadline for slot in self.slots.values()]
+        times += [slot.start_deadline for slot in self.slots.values()]
+        return min((time for time in times if time is not None), default=None)
+
+    def gone(self, deployment: str) -> bool:
+        """Whether nothing of the deployment is left here."""
+        return not any(key.deployment == deployment for key in self.slots)
+
+    def take_changed(self) -> Set[Key]:
+        """The units whose record changed, or went, since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    # decisions
+
+    def _of(self, deployment: str) -> List[Tuple[Key, Slot]]:
+        return [item for item in self.slots.items() if item[0].deployment == deployment]
+
+    def _begin(self, slot: Slot, now: float) -> None:
+        """As if it had never run; it starts when its turn comes."""
+        slot.move(State.WAITING, now)
+        slot.window = slot.deadline = slot.step = None
+        slot.late = slot.again = slot.ready = False
+        slot.restarts = slot.attempts = 0
+        slot.error = None
+
+    def _ended(self, slot: Slot, exit: Exit, *, lived: float, now: float) -> None:
+        assert slot.wanted is not None
+        decision = decide(slot.wanted.restart, exit, attempts=slot.attempts, lived=lived)
+        self._changed.add(slot.key)
+        if isinstance(decision, Again):
+            slot.attempts = decision.attempts
+            slot.error = str(exit)
+            slot.deadline = now + decision.delay
+            slot.move(State.BACKOFF, now)
+            return
+        slot.error = decision.error
+        # an exit that nobody saw may well have been a clean one: no alarm, but the error says so
+        failed = decision.error is not None and exit.known
+        slot.move(State.FAILED if failed else State.ENDED, now)
+
+    def _climb(self, slot: Slot, now: float) -> List[Action]:
+        """The next step of the stop ladder."""
+        policy = slot.actual.stop if slot.actual is not None else None
+        if policy is None or slot.pid is None:
+            return []
+        self._changed.add(slot.key)
+        if slot.step is None:
+            slot.step = Step.ASKED
+            slot.deadline = now + policy.term_after
+            slot.move(State.STOPPING, now)
+            return [AskToStop(slot.key)]
+        if slot.step is Step.ASKED:
+            slot.step = Step.TERMED
+            slot.deadline = now + policy.kill_after
+            return [Signal(slot.key, slot.pid, signal.SIGTERM)]
+        if slot.step is Step.TERMED:
+            slot.error = "did not react to SIGTERM and was killed"
+        slot.step = Step.KILLED
+        slot.deadline = None
+        return [Signal(slot.key, slot.pid, signal.SIGKILL)]
+
+    def _advance(self, now: float) -> List[Action]:
+        """Starts and stops whose turn has come."""
+        actions: List[Action] = []
+        for key, slot in list(self.slots.items()):
+            if slot.wanted is None and slot.pid is None:
+                del self.slots[key]
+                self._changed.add(key)
+                continue
+            peers = [peer for other, peer in self._of(key.deployment) if other != key]
+            if slot.doomed and slot.step is None:
+                if not any(peer.leaving and peer.order > slot.order for peer in peers):
+                    actions += self._climb(slot, now)
+            elif slot.state is State.BACKOFF:
+                if slot.deadline is not None and now >= slot.deadline:
+                    slot.restarts += 1
+                    actions.append(self._spawn(slot, now))
+            elif slot.state is State.WAITING:
+                # What leaves may hold a camera, a port or a socket that what comes will need.
+                leaving = any(peer.leaving for peer in peers)
+                held = any(not peer.settled and peer.order < slot.order for peer in peers)
+                if not leaving and not held:
+                    actions.append(self._spawn(slot, now))
+        return actions
+
+    def _spawn(self, slot: Slot, now: float) -> Spawn:
+        assert slot.wanted is not None
+        assert slot.pid is None
+        slot.deadline = None
+        slot.move(State.STARTING, now)
+        self._changed.add(slot.key)
+        return Spawn(slot.key, slot.wanted, slot.restarts)
+
+    def snapshot(self) -> List[Slot]:
+        """Copies of all slots, for tests and for whoever must not change them."""
+        return [replace(slot) for slot in self.slots.values()]
