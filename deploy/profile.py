@@ -61,8 +61,10 @@ class Profile:
         )
         names = [unit.name for unit in profile.units]
         if len(names) != len(set(names)):
-            raise ValueError("two units of one name: %r" % (sorted(names),))
+            raise ValueError(f"two units of one name: {sorted(names)!r}")
+        if not all(isinstance(text, str) for text in profile.documents.values()):
+            raise TypeError("documents must be texts")
         for name in (profile.deployment, profile.machine, *names, *profile.documents):
             if not isinstance(name, str) or not NAME.match(name):
-                raise ValueError("not a name: %r" % (name,))
+                raise ValueError(f"not a name: {name!r}")
         return profile

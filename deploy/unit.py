@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from string import Template
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+
+Policy = TypeVar("Policy", "RestartPolicy", "StopPolicy")
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,23 @@ class Unit:
     def from_json(cls, data: Mapping[str, Any]) -> Unit:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
         values = dict(data)
-        values["argv"] = tuple(_text(part) for part in values["argv"])
+        values["argv"] = tuple(_text(part) for part in _list(values["argv"]))
+        values["cwd"] = _text(values["cwd"])
         values["env"] = {_text(key): _text(text) for key, text in values.get("env", {}).items()}
-        values["cores"] = tuple(int(core) for core in values.get("cores", ()))
-        values["closure"] = tuple(_text(path) for path in values.get("closure", ()))
-        values["restart"] = RestartPolicy(**values.get("restart", {}))
-        values["stop"] = StopPolicy(**values.get("stop", {}))
+        values["cores"] = tuple(_whole(core) for core in _list(values.get("cores", ())))
+        values["closure"] = tuple(_text(path) for path in _list(values.get("closure", ())))
+        values["restart"] = _policy(RestartPolicy, values.get("restart", {}))
+        values["stop"] = _policy(StopPolicy, values.get("stop", {}))
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
-            raise ValueError("a unit needs a plain name and a command: %r" % (unit.name,))
+            raise ValueError(f"a unit needs a plain name and a command: {unit.name!r}")
+        if unit.links is not None:
+            _text(unit.links)
+        _choice("readiness", unit.readiness, ("started", "notify"))
+        _choice("restart", unit.restart.when, ("never", "on-failure", "always"))
+        _number(unit.start_timeout)
+        if type(unit.order) is not int:
+            raise TypeError(f"expected a whole number, got {unit.order!r}")
         return unit
 
 
@@ -102,5 +112,38 @@ def canonical(data: Any) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("expected text, got %r" % (value,))
+        raise TypeError(f"expected text, got {value!r}")
+    if "\0" in value:
+        raise ValueError(f"no process can be given a NUL: {value!r}")
     return value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"expected a list, got {value!r}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"expected a whole number from 0, got {value!r}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):
+        raise TypeError(f"expected a number from 0, got {value!r}")
+    return float(value)
+
+
+def _choice(field: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{field} must be one of {list(allowed)}, not {value!r}")
+
+
+def _policy(kind: Type[Policy], data: Mapping[str, Any]) -> Policy:
+    """Every field of a policy is a time or a count, but for `when`."""
+    for name, value in data.items():
+        if name != "when":
+            _number(value)
+    return kind(**data)

@@ -43,7 +43,9 @@ def fetch(agents, digest):
     data = zlib.decompress(b"".join(parts))
     if hashlib.sha256(data).hexdigest() != digest:
         sys.exit("the agent was damaged on its way; nothing was installed")
-    os.makedirs(agents, mode=0o700, exist_ok=True)
+    mask = os.umask(0o077)
+    os.makedirs(agents, exist_ok=True)
+    os.umask(mask)
     folder = tempfile.mkdtemp(prefix=".incoming-", dir=agents)
     try:
         zipfile.ZipFile(io.BytesIO(data)).extractall(folder)
