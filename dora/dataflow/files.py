@@ -35,7 +35,7 @@ def check_files(dataflow: Dataflow, *, allow_shell: bool = False) -> list[Issue]
         for pattern in node.files:
             if not any(glob.iglob(os.path.join(glob.escape(str(base)), pattern), recursive=True)):
                 message = f"`files` of {node.id}: {shown(pattern)} matches nothing in {base}"
-                issues.append(_issue(node.mark, message, "patterns are relative to the flow file"))
+                issues.append(node.mark.issue(message, "patterns are relative to the flow file"))
     return sorted(issues)
 
 
@@ -46,7 +46,7 @@ def _program(base: Path, node: Node, allow_shell: bool) -> Iterator[Issue]:
     if path == SHELL:
         if not allow_shell:
             message = f"the node {node.id} runs its args in a shell, which is not allowed"
-            yield _issue(mark, message, "type --allow-shell-nodes if you trust this file")
+            yield mark.issue(message, "type --allow-shell-nodes if you trust this file")
         return
     if node.build or "$" in path or not (path.endswith(".py") or "/" in path):
         return
@@ -54,20 +54,16 @@ def _program(base: Path, node: Node, allow_shell: bool) -> Iterator[Issue]:
     yield from missing
     if not missing and not path.endswith(".py") and not os.access(base / path, os.X_OK):
         message = f"the node {node.id}: {shown(path)} is not executable"
-        yield _issue(mark, message, f"type chmod +x {base / path}")
+        yield mark.issue(message, f"type chmod +x {base / path}")
 
 
 def _file(base: Path, path: str, mark: Mark, owner: str) -> Iterator[Issue]:
-    whole = base / os.path.expanduser(path)
+    whole = base / path
     if whole.is_file():
         return
     if whole.is_dir():
-        yield _issue(mark, f"{owner}: {shown(path)} is a folder, not a file", None)
+        yield mark.issue(f"{owner}: {shown(path)} is a folder, not a file")
         return
     message = f"{owner}: there is no file {shown(path)} in {base}"
     beside = sorted(entry.name for entry in whole.parent.iterdir()) if whole.parent.is_dir() else []
-    yield _issue(mark, message, suggest(whole.name, beside))
-
-
-def _issue(mark: Mark, message: str, hint: str | None) -> Issue:
-    return Issue(mark.file, mark.line, mark.column, message, hint)
+    yield mark.issue(message, suggest(whole.name, beside))

@@ -1,10 +1,12 @@
-"""The dataflow as the files say it, checked: frozen types, no behaviour. Laptop only."""
+"""The dataflow as the files say it, checked: frozen types. Laptop only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from deploy.errors import Issue
 
 QueuePolicy = Literal["drop_oldest", "backpressure"]
 LayerChoice = Literal["auto", "zenoh", "shm"]
@@ -17,6 +19,10 @@ class Mark:
     file: str
     line: int
     column: int
+
+    def issue(self, message: str, hint: str | None = None) -> Issue:
+        """A problem of what stands here."""
+        return Issue(self.file, self.line, self.column, message, hint)
 
 
 @dataclass(frozen=True)

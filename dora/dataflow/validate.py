@@ -40,14 +40,14 @@ def _starvation(dataflow: Dataflow) -> tuple[list[Issue], list[Issue]]:
         names.append(way)
         if len(cycle) == 1:  # a node may well send itself the first message
             message = f"{cycle[0]} hears only itself: it must send the first message unasked"
-            warnings.append(_issue(marks[cycle[0]], message, None))
+            warnings.append(marks[cycle[0]].issue(message))
             continue
         message = f"nothing starts the cycle {way}: each of them waits for another"
         hint = "give one of them a timer or an input from outside, such as dora/timer/millis/100"
-        errors.append(_issue(marks[cycle[0]], message, hint))
+        errors.append(marks[cycle[0]].issue(message, hint))
     for vertex in starved - to_blame:
         message = f"{vertex} gets no message before something starts {' and '.join(names)}"
-        warnings.append(_issue(marks[vertex], message, None))
+        warnings.append(marks[vertex].issue(message))
     return errors, warnings
 
 
@@ -58,10 +58,10 @@ def _near(dataflow: Dataflow) -> Iterator[Issue]:
             continue
         if near not in dataflow.nodes:
             hint = suggest(near, dataflow.nodes)
-            yield _issue(mark, f"{node.id} is to be near {shown(near)}, which is no node", hint)
+            yield mark.issue(f"{node.id} is to be near {shown(near)}, which is no node", hint)
             continue
         if near == node.id:
-            yield _issue(mark, f"{node.id} is to be near itself", "name another node")
+            yield mark.issue(f"{node.id} is to be near itself", "name another node")
             continue
         chain = [node.id]
         while near is not None and near in dataflow.nodes and near not in chain:
@@ -69,7 +69,7 @@ def _near(dataflow: Dataflow) -> Iterator[Issue]:
             near = dataflow.nodes[near].deploy.near
         if near == node.id and node.id == min(chain, key=list(dataflow.nodes).index):
             way = " -> ".join([*chain, node.id])
-            yield _issue(mark, f"`near` goes round in a circle: {way}", "say `machine:` of one")
+            yield mark.issue(f"`near` goes round in a circle: {way}", "say `machine:` of one")
 
 
 def _unread(dataflow: Dataflow) -> Iterator[Issue]:
@@ -85,7 +85,7 @@ def _unread(dataflow: Dataflow) -> Iterator[Issue]:
             if idle:
                 plural = "outputs" if len(idle) > 1 else "output"
                 listed = ", ".join(idle)
-                yield _issue(mark, f"nobody reads the {plural} {listed} of {owner}", None)
+                yield mark.issue(f"nobody reads the {plural} {listed} of {owner}")
 
 
 def _senders(node: Node) -> Iterator[tuple[str, tuple[str, ...], Mark, str | None]]:
@@ -111,8 +111,8 @@ def _undeclared(dataflow: Dataflow) -> Iterator[Issue]:
             name = operator.send_stdout_as
             if name is not None and name not in operator.outputs:
                 owner = node.id if node.single_operator else f"{node.id}/{operator.id}"
-                yield _undeclared_issue(
-                    owner, operator.mark, "send_stdout_as", name, operator.outputs
+                yield _undeclaredowner.issue(
+                    operator.mark, "send_stdout_as", name, operator.outputs
                 )
         for name in node.output_rates:
             if name not in node.all_outputs:
@@ -123,7 +123,7 @@ def _undeclared_issue(
     owner: str, mark: Mark, key: str, name: str, outputs: tuple[str, ...]
 ) -> Issue:
     message = f"{key} of {owner} names {shown(name)}, which is not among its outputs"
-    return _issue(mark, message, suggest(name, outputs))
+    return mark.issue(message, suggest(name, outputs))
 
 
 def _silent(dataflow: Dataflow) -> Iterator[Issue]:
@@ -133,7 +133,7 @@ def _silent(dataflow: Dataflow) -> Iterator[Issue]:
             for (vertex, wired), operator in zip(vertices(node), node.operators, strict=True):
                 if not wired:
                     message = f"the operator {vertex} has no inputs: it never gets to run"
-                    yield _issue(operator.mark, message, "give it an input, such as a timer")
+                    yield operator.mark.issue(message, "give it an input, such as a timer")
 
 
 def _vertex_marks(dataflow: Dataflow) -> dict[str, Mark]:
@@ -143,7 +143,3 @@ def _vertex_marks(dataflow: Dataflow) -> dict[str, Mark]:
         for (vertex, _), mark in zip(vertices(node), places, strict=True):
             marks[vertex] = mark
     return marks
-
-
-def _issue(mark: Mark, message: str, hint: str | None) -> Issue:
-    return Issue(mark.file, mark.line, mark.column, message, hint)
