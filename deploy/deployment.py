@@ -37,13 +37,13 @@ class PythonEnvironment:
     """Python packages for whatever machine the unit is on.
 
     `requirements` are as in requirements.txt: `numpy>=1.26`, a wheel of ours (`./x.whl`), or the
-    path of a requirements file. Relative paths start at `base`. `index_urls` are searched before
-    the default index.
+    path of a requirements file. Relative paths start at `base`, where uv's own settings are looked
+    for, too. `index_urls` are searched before the default index.
     """
 
     requirements: tuple[str, ...]
-    base: Path
     index_urls: tuple[str, ...] = ()
+    base: Path = Path()
 
 
 Source = Files | PythonEnvironment
@@ -54,8 +54,8 @@ class UnitSpec:
     """A unit before its store paths are known.
 
     `argv`, `cwd` and `env` of `unit` are `string.Template`s. Known names are those of `sources`
-    (the absolute path of the tree on the machine) and those of `deploy.build.MACHINE_NAMES`.
-    `unit.links`, if given, is the name of a source. `unit.closure` is left empty.
+    (the absolute path of the tree on the machine) and MACHINE_NAMES of `deploy.build.profiles`.
+    `unit.links`, if given, names a source: `${code}`. `unit.closure` is left empty.
     """
 
     unit: Unit

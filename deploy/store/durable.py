@@ -53,7 +53,7 @@ def _syncfs(folder: str) -> bool:
     return True
 
 
-class Workshop:
+class Scratch:
     """A folder of our own beside finished things, gone when we leave or at the next `sweep`.
 
     It is locked for as long as its maker lives, whatever kills that; a folder that can be locked by
@@ -66,7 +66,7 @@ class Workshop:
         self.path = ""
         self._lock = -1
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> Scratch:
         while not self._take():
             pass  # a sweep took it between its making and its locking: make another
         return self

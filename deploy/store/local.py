@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Set, Tuple
 
 from deploy.store.base import Incoming, MissingObjects
-from deploy.store.durable import Workshop, flush, flush_one, remove, sweep
+from deploy.store.durable import Scratch, flush, flush_one, remove, sweep
 from deploy.store.path import DIGEST, TREE_NAME, Manifest
 
 TIME = (1, 1)  # access and modification, seconds since the epoch
@@ -83,7 +83,7 @@ class LocalStore:
 
     def put_objects(self, objects: Iterable[Incoming]) -> int:
         added = 0
-        with self.writing(), Workshop(self._objects) as workshop:
+        with self.writing(), Scratch(self._objects) as scratch:
             batch: List[Tuple[str, str]] = []  # where it is, what it is to be called
             size = 0
             try:
@@ -92,7 +92,7 @@ class LocalStore:
                         for _ in incoming.chunks:
                             pass
                         continue
-                    path = os.path.join(workshop.path, str(number))
+                    path = os.path.join(scratch.path, str(number))
                     _write(path, incoming)
                     batch.append((path, self._path(incoming.digest, incoming.executable)))
                     added += incoming.size
@@ -113,11 +113,11 @@ class LocalStore:
         with self.writing():
             self._check_objects(manifest)
             self._make_variants(manifest)
-            with Workshop(self._trees) as workshop:
-                self._fill(workshop.path, manifest)
+            with Scratch(self._trees) as scratch:
+                self._fill(scratch.path, manifest)
                 self._write_manifest(name, manifest)
                 try:
-                    os.rename(workshop.path, self.tree_path(name))
+                    os.rename(scratch.path, self.tree_path(name))
                 except OSError as error:
                     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                         raise
@@ -216,13 +216,13 @@ class LocalStore:
 
     def _remake(self, paths: List[str]) -> None:
         """New files for these objects, from what there is of them."""
-        with Workshop(self._objects) as workshop:
+        with Scratch(self._objects) as scratch:
             batch = []
             for number, path in enumerate(paths):
                 source = self._find(os.path.basename(path)[:64])
                 if source is None:
                     raise FileNotFoundError(path)
-                fresh = os.path.join(workshop.path, str(number))
+                fresh = os.path.join(scratch.path, str(number))
                 shutil.copyfile(source, fresh)
                 os.chmod(fresh, 0o555 if path.endswith(".x") else 0o444)
                 os.utime(fresh, TIME)
@@ -263,8 +263,8 @@ class LocalStore:
             self._link(source, path)
 
     def _write_manifest(self, name: str, manifest: Manifest) -> None:
-        with Workshop(self._trees) as workshop:
-            path = os.path.join(workshop.path, "manifest")
+        with Scratch(self._trees) as scratch:
+            path = os.path.join(scratch.path, "manifest")
             with open(path, "w", encoding="ascii") as file:
                 json.dump(manifest.to_json(), file, separators=(",", ":"))
                 file.flush()

@@ -1,0 +1,96 @@
+"""uv, run: requirements -> pins, pins -> a folder of packages. Laptop only.
+
+The user's own settings for uv (UV_*, uv.toml) stay in force: indexes, proxies, certificates.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import uv
+
+from deploy.build.lock import Key, Pins
+from deploy.errors import BuildError
+
+HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+OFFLINE = re.compile(r"failed to fetch|error sending request|connect|dns|timed out", re.IGNORECASE)
+
+
+def compile_pins(key: Key, wheels: dict[str, Path], base: Path, prefer: Iterable[str]) -> Pins:
+    """Chooses versions for a platform. `prefer` are pins to keep to where that is possible.
+    Raises BuildError with uv's own words."""
+    with tempfile.TemporaryDirectory(prefix="dora-") as folder:
+        asked = Path(folder, "requirements.in")
+        asked.write_text("".join(f"{wheels.get(line, line)}\n" for line in key.requirements))
+        limits = Path(folder, "constraints.txt")
+        limits.write_text("".join(f"{line}\n" for line in key.constraints))
+        pinned = Path(folder, "pinned.txt")
+        pinned.write_text("".join(f"{pin}\n" for pin in sorted(set(prefer))))
+        _run(
+            ["compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"],
+            ["--output-file", pinned, "--constraint", limits, asked],
+            key=key,
+            base=base,
+        )
+        return parse_pins(pinned.read_text(), wheels)
+
+
+def install(key: Key, pins: Pins, wheels: dict[str, Path], base: Path, target: Path) -> None:
+    """Fetches and unpacks exactly `pins` into `target`. Raises BuildError with uv's own words."""
+    with tempfile.TemporaryDirectory(prefix="dora-") as folder:
+        pinned = Path(folder, "pinned.txt")
+        pinned.write_text("".join(_pin_line(name, pins[name], wheels) for name in sorted(pins)))
+        _run(
+            ["install", "--quiet", "--no-deps", "--require-hashes", "--link-mode", "copy"],
+            ["--no-compile-bytecode", "--target", target, "--requirement", pinned],
+            key=key,
+            base=base,
+        )
+
+
+def parse_pins(text: str, wheels: dict[str, Path]) -> Pins:
+    """What `uv pip compile --generate-hashes` wrote. Wheels of ours are called as in `wheels`."""
+    ours = {path.name: name for name, path in wheels.items()}
+    pins = {}
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        pin = line.split(" --hash=", 1)[0].strip()
+        if not pin or pin.startswith(("#", "-")):
+            continue
+        file = pin.rpartition("/")[2].rpartition("\\")[2]
+        pins[ours.get(file, pin)] = tuple(sorted(HASH.findall(line)))
+    return pins
+
+
+def _pin_line(name: str, hashes: Sequence[str], wheels: dict[str, Path]) -> str:
+    pin = str(wheels[name]) if name in wheels else name
+    return " ".join([pin, *(f"--hash=sha256:{digest}" for digest in hashes)]) + "\n"
+
+
+def _run(verb: list[str], arguments: list[str | Path], *, key: Key, base: Path) -> None:
+    urls = [part for url in key.index_urls for part in ("--index", url)]
+    # Only wheels: a source package would be built here, for here.
+    which = ["--python-platform", key.platform, "--python-version", key.python, "--no-build"]
+    command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable, *urls]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=base,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    hint = (
+        "only wheels are deployed, as nothing is built on machines: choose a version that has one "
+        "for this platform, or name one of yours: `./name.whl`"
+    )
+    if OFFLINE.search(done.stderr) and "No solution" not in done.stderr:
+        hint = "is there a way to the package index? Environments built before need none"
+    raise BuildError(done.stderr.strip() or f"uv ended with {done.returncode}", hint=hint)
