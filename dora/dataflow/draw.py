@@ -106,10 +106,15 @@ def _edge(names: _Names, dataflow: Dataflow, target: str, wired: Input) -> str:
     to = names("node", target)
     source = wired.source
     if not isinstance(source, OutputSource):
-        return f'{names("dora", str(source))} -- "{_text(wired.name)}" --> {to}'
+        return f"{names('dora', str(source))} -- {_edge_text(wired.name)} --> {to}"
     start = f"{source.node}/{source.operator}" if source.operator else source.node
     label = source.output if source.output == wired.name else f"{source.output} as {wired.name}"
-    return f'{names("node", start)} -- "{_text(label)}" --> {to}'
+    return f"{names('node', start)} -- {_edge_text(label)} --> {to}"
+
+
+def _edge_text(label: str) -> str:
+    plain = all(char.isascii() and (char.isalnum() or char in " _") for char in label)
+    return label if plain and not _WORDS & set(label.lower().split()) else f'"{_text(label)}"'
 
 
 def _text(text: str) -> str:

@@ -111,8 +111,8 @@ def _undeclared(dataflow: Dataflow) -> Iterator[Issue]:
             name = operator.send_stdout_as
             if name is not None and name not in operator.outputs:
                 owner = node.id if node.single_operator else f"{node.id}/{operator.id}"
-                yield _undeclaredowner.issue(
-                    operator.mark, "send_stdout_as", name, operator.outputs
+                yield _undeclared_issue(
+                    owner, operator.mark, "send_stdout_as", name, operator.outputs
                 )
         for name in node.output_rates:
             if name not in node.all_outputs:

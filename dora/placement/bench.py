@@ -7,7 +7,6 @@ from typing import Protocol
 
 from dora.dataflow.model import Node
 
-
 AWAY = "is away"
 
 
