@@ -22,7 +22,7 @@ from deploy.events import (
 from deploy.plan import MachinePlan, Plan
 from deploy.profile import Profile
 from deploy.session import Session
-from deploy.store.base import Store
+from deploy.store.base import Objects
 from deploy.store.path import Manifest
 from deploy.store.remote import RemoteStore
 
@@ -32,9 +32,9 @@ Outcome = Literal["unchanged", "deployed", "failed", "rolled_back"]
 
 @dataclass(frozen=True)
 class Closures:
-    """What the plan's profiles need, and the laptop's store that has it."""
+    """What the plan's profiles need, and where the laptop has it."""
 
-    store: Store
+    store: Objects
     manifests: Mapping[str, tuple[Manifest, ...]]  # machine -> trees
 
 
@@ -100,11 +100,7 @@ async def apply(
             if proof := proofs.get(row.machine):
                 results[row.machine] = MachineResult(
                     row.machine,
-                    "failed"
-                    if proof.unhealthy
-                    else "unchanged"
-                    if row.up_to_date
-                    else "deployed",
+                    "failed" if proof.unhealthy else "unchanged" if row.up_to_date else "deployed",
                     generation=switched[row.machine],
                     bytes=copied[row.machine],
                     units=proof.states,
@@ -268,4 +264,3 @@ async def _go_back(
         results[machine].generation = number
     for machine, failed in reached.items():
         results[machine].error = failed.error
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from deploy import agent
@@ -68,7 +68,7 @@ class Session:
                 raise
         return self._checked(op, fields, reply)
 
-    async def stream(self, op: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, op: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
         """A request that is answered by many lines, on a channel of its own."""
         channel = await self.channel()
         try:
@@ -85,9 +85,7 @@ class Session:
         except ConnectionLost:
             raise
         except MachineError:
-            return await agent.start(
-                self.connection, *_where(self.machine), "bridge"
-            )
+            return await agent.start(self.connection, *_where(self.machine), "bridge")
 
     async def open_store(self, *args: str) -> Channel:
         """A verb of the machine's store (`deploy.store.serve`), on the bulk connection."""
@@ -132,7 +130,9 @@ class Session:
         try:
             reply = json.loads(line)
         except ValueError as error:
-            raise MachineError(self.machine.id, f"its supervisor spoke nonsense: {error}") from error
+            raise MachineError(
+                self.machine.id, f"its supervisor spoke nonsense: {error}"
+            ) from error
         if not isinstance(reply, dict):
             raise MachineError(self.machine.id, "its supervisor spoke nonsense: not an object")
         return reply

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
@@ -54,7 +54,7 @@ async def command(
     machines = files.find_inventory(inventory, flow)
     selected = files.chosen(machines, limit)
     name = name or deployment_name(flow)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, selected, out.event) as found:
             prepared = await prepare(name, dataflow, machines, found.sessions, out.event)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from deploy.inventory import Inventory, Machine, load, select
 from dora.cli.output import Output
+from dora.dataflow.files import check_files
 from dora.dataflow.load import load as load_dataflow
 from dora.dataflow.model import Dataflow
-from dora.errors import DoraError
+from dora.errors import DataflowError, DoraError
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -56,9 +58,12 @@ def chosen(inventory: Inventory, limit: str | None) -> tuple[Machine, ...]:
     return select(inventory, limit) if limit else tuple(inventory.machines.values())
 
 
-def read_flow(flow: str, out: Output) -> Dataflow:
-    """The checked dataflow; its warnings go to stderr. Raises DataflowError."""
+def read_flow(flow: str, out: Output, *, runnable: bool = True) -> Dataflow:
+    """The checked dataflow; its warnings go to stderr. Raises DataflowError; with `runnable` also
+    for scripts that are not there."""
     loaded = load_dataflow(flow)
     for warning in loaded.warnings:
-        out.say(f"[yellow]warning:[/yellow] {warning}")
+        out.say(f"[yellow]warning:[/yellow] {escape(str(warning))}")
+    if runnable and (missing := check_files(loaded.dataflow)):
+        raise DataflowError(missing)
     return loaded.dataflow

@@ -20,7 +20,7 @@ from dora.dataflow.draw import html, mermaid
 async def command(flow: str, as_mermaid: bool, output: str | None) -> Exit:
     """Draw FLOW: `<name>-graph.html` in the working directory, or Mermaid text on stdout."""
     out = Output()
-    dataflow = files.read_flow(flow, out)
+    dataflow = files.read_flow(flow, out, runnable=False)
     if as_mermaid:
         click.echo(mermaid(dataflow))
         return Exit.DONE

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from deploy.errors import DeployError, MachineError
 from deploy.events import Unreachable
 from deploy.session import Session
@@ -40,7 +40,7 @@ async def command(
     """Show the last lines of the nodes of DEPLOYMENT; without a name, of the only one there is."""
     out = Output(as_json=as_json)
     machines = files.find_inventory(inventory)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
             having = only_deployment(found.sessions, deployment)

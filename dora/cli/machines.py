@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from deploy.facts import Facts
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
@@ -77,7 +77,7 @@ async def check(
     """Connect to every machine and say what would keep it from running dataflows."""
     out = Output(as_json=as_json, verbose=verbose)
     machines = files.find_inventory(inventory)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
             facts = {name: session.facts for name, session in found.sessions.items()}

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from deploy.plan import Change, MachinePlan
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
@@ -42,7 +42,7 @@ async def command(
     out = Output(as_json=as_json, verbose=verbose)
     dataflow = files.read_flow(flow, out)
     machines = files.find_inventory(inventory, flow)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
             name = name or deployment_name(flow)

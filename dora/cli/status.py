@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
@@ -39,7 +39,7 @@ async def command(
     """Show every node of DEPLOYMENT (all of them without a name): machine, state, pid, cores."""
     out = Output(as_json=as_json, verbose=verbose)
     machines = files.find_inventory(inventory)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
             result = await status(found, deployment)

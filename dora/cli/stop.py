@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from deploy.connection.connect import connector
+from deploy.connection.connect import Connections
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.logs import only_deployment
@@ -32,7 +32,7 @@ async def command(
     """Stop all nodes of DEPLOYMENT. Their state, logs and generations are kept."""
     out = Output(as_json=as_json, verbose=verbose)
     machines = files.find_inventory(inventory)
-    connect = connector(accept_new=accept_new)
+    connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
             name, _ = only_deployment(found.sessions, deployment)

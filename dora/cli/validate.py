@@ -7,14 +7,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from deploy.errors import InventoryError, Issue
+from deploy.errors import InventoryError
 from deploy.inventory import load as load_inventory
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
-from dora.dataflow.check_files import check_files
+from dora.dataflow.files import check_files
 from dora.dataflow.load import load
-from dora.errors import DataflowError, PlacementError
+from dora.errors import DataflowError, Located, PlacementError
 from dora.placement.place import place
 
 
@@ -26,8 +26,8 @@ from dora.placement.place import place
 async def command(flow: str, inventory: str | None, as_json: bool) -> Exit:
     """Check FLOW, and with --inventory that every node has a machine. Touches nothing else."""
     out = Output(as_json=as_json)
-    errors: list[Issue] = []
-    warnings: list[Issue] = []
+    errors: list[Located] = []
+    warnings: list[Located] = []
     nodes = 0
     machines = None
     if inventory is not None:
@@ -61,7 +61,7 @@ async def command(flow: str, inventory: str | None, as_json: bool) -> Exit:
     return Exit.INVALID if errors else Exit.DONE
 
 
-def _json(issues: list[Issue]) -> list[dict[str, Any]]:
+def _json(issues: list[Located]) -> list[dict[str, Any]]:
     return [
         {
             "file": it.file,

@@ -92,7 +92,7 @@ def _machine(
     units = [
         _unit(
             dataplane.ROUTER,
-            packaging.router(site.machine, site.facts),
+            packaging.router(dataflow, site.machine, site.facts),
             env={ROUTER_CONFIG: escape(router.to_text())},
             cores=site.machine.cores or (),
             restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
@@ -144,7 +144,7 @@ def _unit(
         cwd=package.cwd,
         env={**package.env, **env},
         cores=tuple(cores),
-        links=package.links,
+        links=f"${{{package.links}}}" if package.links else None,
         readiness="notify",
         start_timeout=start_timeout,
         restart=restart,

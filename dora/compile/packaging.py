@@ -60,7 +60,7 @@ class Packaging(Protocol):
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         """Raises DoraError or BuildError, naming the node, when its code cannot be found."""
 
-    def router(self, machine: Machine, facts: Facts) -> Package:
+    def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         """The process that carries messages between machines."""
 
 
@@ -86,7 +86,7 @@ class Closure:
             argv = (*(python or before), target, *after)
         else:
             argv = tuple(escape(part) for part in command)
-        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)), base)
+        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)), base=base)
         return Package(
             argv=argv,
             cwd="${state}",
@@ -95,14 +95,14 @@ class Closure:
             links="code" if script is not None else None,
         )
 
-    def router(self, machine: Machine, facts: Facts) -> Package:
+    def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         return Package(
             argv=(escape(facts.python), "-u", "-m", "dora.communication.router"),
             cwd="${state}",
             env=_python_paths(),
             sources={
                 "library": _library(),
-                "packages": PythonEnvironment(NODE_REQUIREMENTS, Path.cwd()),
+                "packages": PythonEnvironment(NODE_REQUIREMENTS, base=Path(dataflow.directory)),
             },
         )
 
@@ -131,7 +131,7 @@ class InPlace:
             env={**_here(), **_environment(dataflow, node)},
         )
 
-    def router(self, machine: Machine, facts: Facts) -> Package:
+    def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         argv = (sys.executable, "-u", "-m", "dora.communication.router")
         return Package(argv=tuple(map(escape, argv)), cwd=escape(os.getcwd()), env=_here())
 

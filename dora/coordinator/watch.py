@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +132,7 @@ async def _lines(
 
 async def follow(
     session: Session, deployment: str, *, tail: int, units: tuple[str, ...] = (), more: bool = True
-) -> AsyncIterator[Line]:
+) -> AsyncGenerator[Line, None]:
     """The last `tail` lines of each unit, and with `more` those to come. Raises MachineError."""
     fields: dict[str, Any] = {"deployment": deployment, "tail": tail, "follow": more}
     if units:

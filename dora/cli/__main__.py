@@ -1,0 +1,5 @@
+"""`python -m dora.cli`, the same as the command `dora`. Laptop only."""
+
+from dora.cli import main
+
+main(prog_name="dora")
