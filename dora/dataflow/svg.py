@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import networkx as nx
 
@@ -13,7 +14,7 @@ from dora.dataflow.model import Dataflow, OutputSource
 
 _HEIGHT = 46
 _GAP_X = 36
-_GAP_Y = 74
+_GAP_Y = 96
 _MARGIN = 16
 _CHAR = 8.0  # width of a letter, roughly: browsers choose the font
 _SMALL = 6.5
@@ -37,8 +38,10 @@ class Box:
 def svg(dataflow: Dataflow, placement: Mapping[str, str]) -> str:
     """An `<svg>` element, styled by the page around it; `placement` is node -> machine."""
     drawn = _drawn(dataflow)
+    edges = _labelled(drawn)
+    layers, ways = _layers(drawn)
     boxes = {vertex: _box(vertex, drawn.nodes[vertex], placement) for vertex in drawn}
-    layers = _layers(drawn)
+    boxes.update({point: Box(("",), builtin=False) for way in ways.values() for point in way})
     width = max((_row_width(boxes, layer) for layer in layers), default=0.0) + 2 * _MARGIN
     for depth, layer in enumerate(layers):
         x = (width - _row_width(boxes, layer)) / 2
@@ -54,10 +57,10 @@ def svg(dataflow: Dataflow, placement: Mapping[str, str]) -> str:
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>',
     ]
-    edges = _labelled(drawn)
-    parts += [_path(boxes[a], boxes[b]) for a, b in edges]
-    parts += [_rect(box) for box in boxes.values()]
-    parts += [_label(boxes[a], boxes[b], labels) for (a, b), labels in edges.items()]
+    parts += [_path([boxes[vertex] for vertex in (a, *ways[a, b], b)]) for a, b in edges]
+    parts += [_rect(boxes[vertex]) for vertex in drawn]
+    for (a, b), labels in edges.items():
+        parts.append(_label(boxes[a], boxes[(*ways[a, b], b)[0]], labels))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -84,23 +87,46 @@ def _box(vertex: str, attributes: Mapping[str, str | None], placement: Mapping[s
     return Box((vertex, f"on {machine}") if machine else (vertex,), builtin=False)
 
 
-def _layers(drawn: nx.MultiDiGraph[str]) -> list[list[str]]:
-    """Cycles share a layer; within one, vertices stand near the middle of what feeds them."""
+def _layers(
+    drawn: nx.MultiDiGraph[str],
+) -> tuple[list[list[str]], dict[tuple[str, str], tuple[str, ...]]]:
+    """Who stands in which layer, from left to right, and by which points each edge goes.
+
+    The members of a cycle share a layer. An edge that passes layers has a point in each of them,
+    which takes up room as vertices do: so it goes beside boxes, not behind them. Vertices and
+    points stand near the middle of what feeds them.
+    """
     condensed = nx.condensation(nx.DiGraph(drawn))
-    layers: list[list[str]] = []
+    depth: dict[str, int] = {}
+    for level, generation in enumerate(nx.topological_generations(condensed)):
+        for part in generation:
+            depth.update(dict.fromkeys(condensed.nodes[part]["members"], level))
+    layers: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    before: dict[str, list[str]] = {vertex: [] for vertex in drawn}
+    for vertex in drawn:
+        layers[depth[vertex]].append(vertex)
+    ways: dict[tuple[str, str], tuple[str, ...]] = {}
+    for source, target in dict.fromkeys(drawn.edges()):
+        points = []
+        last = source
+        for level in range(depth[source] + 1, depth[target]):
+            point = f"{source}\n{target}\n{level}"  # no vertex has a line break in its name
+            layers[level].append(point)
+            before[point] = [last]
+            points.append(point)
+            last = point
+        before[target].append(last)
+        ways[source, target] = tuple(points)
     place: dict[str, float] = {}
-    order = {vertex: index for index, vertex in enumerate(drawn)}
-    for generation in nx.topological_generations(condensed):
-        layer = [vertex for part in generation for vertex in condensed.nodes[part]["members"]]
-
-        def wish(vertex: str) -> tuple[float, int]:
-            above = [place[source] for source in drawn.predecessors(vertex) if source in place]
-            return (sum(above) / len(above) if above else 0.0, order[vertex])
-
-        layer.sort(key=wish)
+    for layer in layers:
+        wishes = {
+            vertex: sum(above) / len(above) if above else 0.0
+            for vertex in layer
+            for above in [[place[source] for source in before[vertex] if source in place]]
+        }
+        layer.sort(key=wishes.__getitem__)
         place.update({vertex: index - (len(layer) - 1) / 2 for index, vertex in enumerate(layer)})
-        layers.append(layer)
-    return layers
+    return layers, ways
 
 
 def _row_width(boxes: Mapping[str, Box], layer: list[str]) -> float:
@@ -117,17 +143,19 @@ def _labelled(drawn: nx.MultiDiGraph[str]) -> dict[tuple[str, str], list[str]]:
     return labels
 
 
-def _path(start: Box, end: Box) -> str:
+def _path(stops: list[Box]) -> str:
+    start, end = stops[0], stops[-1]
     if start is end:
-        x, y = start.x + start.width / 2, start.y
-        way = f"M{x:.0f} {y - 10:.0f} c44 -14 44 34 3 20"
+        way = f"M{start.x + start.width / 2:.0f} {start.y - 10:.0f} c44 -14 44 34 3 20"
     elif start.y < end.y:
-        top, bottom = start.y + _HEIGHT / 2, end.y - _HEIGHT / 2
-        bend = (bottom - top) / 2
-        way = (
-            f"M{start.x:.0f} {top:.0f} C{start.x:.0f} {top + bend:.0f} "
-            f"{end.x:.0f} {bottom - bend:.0f} {end.x:.0f} {bottom:.0f}"
-        )
+        way = f"M{start.x:.0f} {start.y + _HEIGHT / 2:.0f}"
+        for above, below in pairwise(stops):
+            top, bottom = above.y + _HEIGHT / 2, below.y - _HEIGHT / 2
+            middle = (top + bottom) / 2
+            way += f" C{above.x:.0f} {middle:.0f} {below.x:.0f} {middle:.0f}"
+            way += f" {below.x:.0f} {bottom:.0f}"
+            if below is not end:
+                way += f" V{below.y + _HEIGHT / 2:.0f}"
     else:  # within a cycle: beside each other; above going right, below going left
         side = -1 if start.x < end.x else 1
         y = start.y + side * _HEIGHT / 2
@@ -145,7 +173,7 @@ def _label(start: Box, end: Box, labels: list[str]) -> str:
         x, y = (start.x + end.x) / 2, (start.y + end.y) / 2
     else:
         side = -1 if start.x < end.x else 1
-        x, y = (start.x + end.x) / 2, start.y + side * (_HEIGHT / 2 + 32)
+        x, y = (start.x + end.x) / 2, start.y + side * (_HEIGHT / 2 + 26)
     first = y - (len(labels) - 1) * 6.5
     return "".join(
         f'<text class="edge-label" x="{x:.0f}" y="{first + 13 * line:.0f}">{escape(text)}</text>'
