@@ -170,7 +170,7 @@ class _Reader:
             try:
                 return self._yaml.constructor.construct_object(node)
             except (ValueError, KeyError):
-                self._problem(node, path, f"{shown(node.value)} is not of the type {node.tag}")
+                self._problem(node, path, f"{shown(node.value)} cannot be read as {kind}")
                 return None
         self._problem(node, path, f"the tag {node.tag} means nothing here", "remove the tag")
         return None

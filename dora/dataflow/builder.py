@@ -273,16 +273,19 @@ class Builder:
 
     def _operators(self, path: DocumentPath, node: Values, offers: Offers) -> tuple[Operator, ...]:
         operators: dict[str, Operator] = {}
+        lines: dict[str, int] = {}
         if "operators" in node and not node["operators"]:
             self.report.error((*path, "operators"), "there is no operator in this list")
         for inner, given in self._operator_values(node).items():
             place = (*path, *inner)
             id = given["id"]
             self.report.check_name((*place, "id"), id, node_id)
-            if id in operators:
-                hint = f"the first one is in line {operators[id].mark.line}"
+            mark = self.report.mark((*place, "id"))
+            if id in lines:
+                hint = f"the first one is in line {lines[id]}"
                 self.report.error((*place, "id"), f"there are two operators {shown(id)}", hint)
                 continue
+            lines[id] = mark.line
             self.report.without_effect(place, given)
             inputs = inputs_of(self.report, (*place, "inputs"), given.get("inputs", {}), offers)
             outputs = outputs_of(self.report, (*place, "outputs"), given.get("outputs"))
@@ -297,7 +300,7 @@ class Builder:
                 code=code.path,
                 inputs=inputs,
                 outputs=outputs,
-                mark=self.report.mark((*place, "id")),
+                mark=mark,
                 send_stdout_as=given.get("send_stdout_as"),
                 code_mark=self.report.mark((*place, code.key)),
             )

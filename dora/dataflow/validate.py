@@ -59,17 +59,8 @@ def _near(dataflow: Dataflow) -> Iterator[Issue]:
         if near not in dataflow.nodes:
             hint = suggest(near, dataflow.nodes)
             yield mark.issue(f"{node.id} is to be near {shown(near)}, which is no node", hint)
-            continue
-        if near == node.id:
+        elif near == node.id:
             yield mark.issue(f"{node.id} is to be near itself", "name another node")
-            continue
-        chain = [node.id]
-        while near is not None and near in dataflow.nodes and near not in chain:
-            chain.append(near)
-            near = dataflow.nodes[near].deploy.near
-        if near == node.id and node.id == min(chain, key=list(dataflow.nodes).index):
-            way = " -> ".join([*chain, node.id])
-            yield mark.issue(f"`near` goes round in a circle: {way}", "say `machine:` of one")
 
 
 def _unread(dataflow: Dataflow) -> Iterator[Issue]:
