@@ -72,6 +72,12 @@ class _PlainValidator(Validator):  # type: ignore[misc]  # cerberus is untyped
         "float": TypeDefinition("float", (int, float), (bool,)),
     }
 
+    def _validate_allowed(self, allowed: list[str], field: str, value: object) -> None:
+        """{'type': 'list'}"""
+        # Cerberus would look at the entries of a list, and be content with an empty one.
+        if value not in allowed:
+            self._error(field, errors.UNALLOWED_VALUE, value)
+
     def _validate_unsupported(self, reason: str, field: str, value: object) -> None:
         """{'type': 'string'}"""
         self._error(field, reason)
