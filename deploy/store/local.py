@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Callable, Iterable, Iterator, List, Optional, Set, Tuple
 
 from deploy.store.base import Incoming, MissingObjects
-from deploy.store.durable import Scratch, flush, flush_one, remove, sweep
+from deploy.store.durable import PREFIX, Scratch, flush, flush_one, remove, sweep
 from deploy.store.path import DIGEST, TREE_NAME, Manifest
 
 TIME = (1, 1)  # access and modification, seconds since the epoch
@@ -127,7 +127,7 @@ class LocalStore:
     def remove_tree(self, name: str) -> None:
         """Nothing happens if it is not here. Needs no free space."""
         path = self.tree_path(name)
-        grave = os.path.join(self._trees, ".incoming-" + name)
+        grave = os.path.join(self._trees, PREFIX + name)
         try:
             # Gone at once, and swept later if we do not get to the end.
             os.rename(path, grave)
@@ -155,9 +155,7 @@ class LocalStore:
             os.makedirs(folder, mode=0o700, exist_ok=True)
         with self._locked(fcntl.LOCK_SH):
             if not self._swept:
-                sweep(self._objects)
-                sweep(self._trees)
-                self._swept = True
+                self._sweep()
             yield
 
     @contextmanager
@@ -165,7 +163,18 @@ class LocalStore:
         """Keeps writers and other collectors out. Raises BlockingIOError when one is at work."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._sweep()
+            for name in _entries(self._trees):
+                tree, ending = os.path.splitext(name)
+                if ending == ".json" and not self._is_tree(name) and not self._is_tree(tree):
+                    os.unlink(os.path.join(self._trees, name))  # its tree never came, or went
             yield
+
+    def _sweep(self) -> None:
+        for folder in (self._objects, self._trees):
+            if os.path.isdir(folder):
+                sweep(folder)
+        self._swept = True
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
