@@ -21,6 +21,7 @@ ROBOT_SIDE = (
     "deploy.store",
     "deploy.store.path",
     "deploy.store.base",
+    "deploy.store.durable",
     "deploy.store.local",
     "deploy.store.archive",
     "deploy.store.serve",
