@@ -7,7 +7,6 @@ connected. Units never end with it.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -17,18 +16,20 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Dict, List, Optional, Set
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from deploy.supervisor.client import ask
 from deploy.supervisor.control import Refusal, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.journal import Journal, find_orphans, takeover
-from deploy.supervisor.layout import AGENT_HASH, Layout, private
+from deploy.supervisor.layout import AGENT_HASH, Layout
+from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.operations import Operations
 from deploy.supervisor.process import remove
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Key
+from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,9 @@ class Daemon:
         self._sessions: Set[Session] = set()
         self._tasks: Set[asyncio.Task[None]] = set()
         self._was_active = False
+        self._idle = False
+        self._idle_timer: Optional[asyncio.TimerHandle] = None
+        self._born = time.monotonic()
 
     async def run(self) -> int:
         """Until it is to end; returns the exit status. Raises UnsafeFolder or OSError at start."""
@@ -84,7 +88,6 @@ class Daemon:
         self._ended = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, self._ended.set)
         self._deployments = Deployments(self.layout)
-        self._deployments.clear_stopped()
         self._engine = Engine(self.layout, journal=Journal(self.layout), on_change=self._changed)
         self._operations = Operations(
             self._engine, self._deployments, agent=self.agent, upgrade=self._upgrade
@@ -95,43 +98,36 @@ class Daemon:
         log.info(
             "supervisor %s of %s is up (pid %d)", self.agent[:12], self.layout.root, os.getpid()
         )
-        idle = asyncio.ensure_future(self._until_idle())
-        ended = asyncio.ensure_future(self._ended.wait())
-        await asyncio.wait({idle, ended}, return_when=asyncio.FIRST_COMPLETED)
-        leaves_nothing = idle.done()
-        for task in (idle, ended):
-            task.cancel()
+        self._look()
+        await self._ended.wait()
         server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._engine.leave()
         remove(self.layout.socket)
-        if leaves_nothing:
+        if self._idle:
             log.info("nothing is deployed and nobody is connected: leaving")
             _empty(self.layout)
-        remove(self.layout.lock)
-        if leaves_nothing:
-            try:
-                os.rmdir(str(self.layout.run))
-            except OSError:
-                pass  # somebody else put something there
-        os.close(lock)
+        unlock(self.layout, lock)
         return 0
 
     def _adopt(self) -> None:
-        current = {}
+        noted = Journal(self.layout).read()
+        current: Dict[str, Tuple[int, Sequence[Unit]]] = {}
         for name in self._deployments.names():
             try:
                 generation = self._deployments.generation(name)
             except Unreadable as error:
-                log.error("%s", error)
+                log.error("%s; what runs of it runs on", error)
+                known = [slot for slot in noted if slot.key.deployment == name]
+                units = [slot.actual for slot in known if slot.actual is not None]
+                current[name] = (max((slot.generation for slot in known), default=0), units)
                 continue
             if generation is not None:
                 self._deployments.write_documents(generation.profile)
                 current[name] = (generation.number, generation.profile.units)
         wanted = {Key(name, u.name): u for name, (_, units) in current.items() for u in units}
-        noted = Journal(self.layout).read()
         orphans = find_orphans(self.layout)
         slots = takeover(noted, orphans, wanted, time.monotonic())
         self._was_active = bool(current) or bool(slots)
@@ -158,10 +154,12 @@ class Daemon:
         task = asyncio.ensure_future(session.serve())
         self._sessions.add(session)
         self._tasks.add(task)
+        self._look()
 
         def over(task: asyncio.Task[None]) -> None:
             self._sessions.discard(session)
             self._tasks.discard(task)
+            self._look()
             if not task.cancelled() and task.exception() is not None:
                 log.error("a session failed", exc_info=task.exception())
 
@@ -170,30 +168,31 @@ class Daemon:
     def _changed(self, keys: Set[Key]) -> None:
         for session in self._sessions:
             session.changed(keys)
+        for name in {key.deployment for key in keys}:
+            if self._engine.units.gone(name) and self._deployments.current(name) is None:
+                self._deployments.clear(name)
+        self._look()
 
-    @property
-    def _active(self) -> bool:
-        names = self._deployments.names()
-        return not self._engine.empty or any(self._deployments.current(n) for n in names)
-
-    async def _until_idle(self) -> None:
-        """Returns when nothing is deployed, and nobody is connected or was just now."""
-        quiet_since = time.monotonic()
-        had_client = False
-        while True:
-            await asyncio.sleep(IDLE / 2)
-            if self._sessions:
-                had_client = True
-            if self._sessions or not self._engine.empty:
-                quiet_since = time.monotonic()
-                continue
-            patience = IDLE if self._was_active else GRACE
-            if time.monotonic() - quiet_since < patience:
-                continue
-            if not self._active:
-                return
+    def _look(self) -> None:
+        """Something changed: if that leaves nothing to do, the end comes unless more changes."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if not self._engine.empty:
             self._was_active = True
-            quiet_since = time.monotonic() if had_client else quiet_since
+        if self._tasks or not self._engine.empty:
+            return
+        grace = 0.0 if self._was_active else self._born + GRACE - time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(max(IDLE, grace), self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self._tasks or not self._engine.empty:
+            return
+        names = self._deployments.names()
+        if not any(self._deployments.current(name) is not None for name in names):
+            self._idle = True
+            self._ended.set()
 
     async def _upgrade(self, agent: str, python: Optional[str]) -> None:
         """Goes on as another agent, in this process, once the reply is out. Raises Refusal."""
@@ -236,16 +235,10 @@ def agent_command(layout: Layout, agent: str, python: str) -> List[str]:
 def take_lock(layout: Layout) -> Optional[int]:
     """The descriptor that holds the supervisor's lock; None when another one runs and answers."""
     deadline = time.monotonic() + LOCK_WAIT
-    private(layout.run)
     while True:
-        lock = os.open(str(layout.lock), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock), os.stat(str(layout.lock))):
-                return lock
-        except (BlockingIOError, FileNotFoundError):
-            pass  # held, or removed by one that left meanwhile
-        os.close(lock)
+        lock = try_lock(layout)
+        if lock is not None:
+            return lock
         if ask(layout.socket, "hello", timeout=2.0) is not None or time.monotonic() > deadline:
             return None
         time.sleep(0.05)

@@ -90,12 +90,6 @@ class Deployments:
         if self.layout.deployment(deployment).is_dir():
             files.sync_folder(self.layout.deployment(deployment))
 
-    def clear_stopped(self) -> None:
-        """Removes what a supervisor that was killed while it stopped a deployment left behind."""
-        for name in self.names():
-            if self.current(name) is None:
-                self.clear(name)
-
     def clear(self, deployment: str) -> None:
         """Removes what only matters while units run: documents, and the folder for sockets."""
         for folder in (self.layout.documents(deployment), self.layout.unit_run(deployment)):

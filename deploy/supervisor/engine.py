@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Sequence, Set
@@ -100,6 +101,12 @@ class Engine:
         self._perform(self.units.stop(deployment, self._clock())[1])
         return gone
 
+    def kill(self) -> None:
+        """SIGKILL to every unit, as they stand; the restart policies hold."""
+        for slot in self.units.slots.values():
+            if slot.pid is not None:
+                self._processes.signal(slot.pid, signal.SIGKILL)
+
     def restart(self, key: Key) -> None:
         """Raises KeyError when there is no such unit."""
         self._perform(self.units.restart(key, self._clock()))
@@ -116,17 +123,18 @@ class Engine:
         return [self.state(key) for key in sorted(keys)]
 
     def state(self, key: Key) -> Dict[str, Any]:
-        """A unit's record. Of one that has gone: `state` is "gone" and nothing else is known."""
-        slot = self.units.slots.get(key)
-        if slot is None:
-            return {"deployment": key.deployment, "name": key.unit, "state": "gone", "pid": None}
+        """A unit's record; of one that has gone the last, with "gone" for its state.
+
+        Raises KeyError for a unit that never was.
+        """
+        slot = self.units.slots.get(key) or self.units.departed[key]
         if abs(time.time() - self._clock() - self._epoch) > 1:
             self._epoch = time.time() - self._clock()  # the machine's clock was set
         unit = slot.actual if slot.pid is not None else slot.wanted
         return {
             "deployment": key.deployment,
             "name": key.unit,
-            "state": slot.state.value,
+            "state": slot.state.value if key in self.units.slots else "gone",
             "pid": slot.pid,
             "since": round(self._epoch + slot.since, 3),
             "restarts": slot.restarts,

@@ -70,6 +70,10 @@ class Notifications:
             self._loop.remove_reader(receiver)
             receiver.close()
         self._sockets.clear()
+        try:
+            self._layout.notifications.rmdir()
+        except OSError:
+            pass  # there are units left, or there never were any
 
     def _add(self, key: Key, receiver: socket.socket) -> None:
         receiver.setblocking(False)

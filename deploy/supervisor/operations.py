@@ -168,8 +168,7 @@ class Operations:
         names = [state["name"] for state in self.engine.states(name)]
         log.info("%s: stops", name)
         await self.engine.stop(name)
-        if self.engine.units.gone(name) and self.deployments.current(name) is None:
-            self.deployments.clear(name)
+        self.deployments.clear(name)  # its documents, if it had no units at all
         return {"stopped": names}
 
     async def _restart(self, request: Request, session: object) -> Answer:

@@ -47,11 +47,10 @@ class Session:
             return  # the client went, or reads nothing
         finally:
             self._operations.locks.release_all(self)
-            self._writer.transport.abort() if self._stuck else self._writer.close()
-
-    @property
-    def _stuck(self) -> bool:
-        return self._writer.transport.get_write_buffer_size() > 0
+            if self._writer.transport.get_write_buffer_size() > 0:
+                self._writer.transport.abort()  # who does not read is not waited for
+            else:
+                self._writer.close()
 
     def changed(self, keys: Set[Key]) -> None:
         """Units changed; a watching client hears of it when it is ready to."""

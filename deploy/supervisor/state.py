@@ -74,6 +74,7 @@ class Units:
 
     def __init__(self) -> None:
         self.slots: Dict[Key, Slot] = {}
+        self.departed: Dict[Key, Slot] = {}  # the last of those that went, until they come again
         self._changed: Set[Key] = set()
 
     def __repr__(self) -> str:
@@ -106,6 +107,7 @@ class Units:
             slot = self.slots.get(key) or Slot(key, since=now)
             fresh = key not in self.slots
             self.slots[key] = slot
+            self.departed.pop(key, None)
             self._changed.add(key)
             slot.wanted = unit
             slot.generation = generation
@@ -201,8 +203,9 @@ class Units:
         leaves = slot.leaving
         if slot.ready:
             slot.window = now  # from here on it is trying to become ready once more
+        slot.exit = exit
+        slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
-        slot.exit, slot.error = exit, None
         if slot.wanted is not None and leaves:
             restarts = slot.restarts + 1 if slot.same else 0
             self._begin(slot, now)
@@ -296,7 +299,7 @@ class Units:
         actions: List[Action] = []
         for key, slot in list(self.slots.items()):
             if slot.wanted is None and slot.pid is None:
-                del self.slots[key]
+                self.departed[key] = self.slots.pop(key)
                 self._changed.add(key)
                 continue
             peers = [peer for other, peer in self._of(key.deployment) if other != key]

@@ -1,0 +1,37 @@
+"""One supervisor per root: the lock on `run`. Machine only; Python >= 3.8."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import Optional
+
+from deploy.supervisor.layout import Layout, private
+from deploy.supervisor.process import remove
+
+
+def try_lock(layout: Layout) -> Optional[int]:
+    """A descriptor that holds the lock for as long as it is open; None when somebody else does.
+
+    No unit inherits it. Raises OSError.
+    """
+    private(layout.run)
+    lock = os.open(str(layout.lock), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), os.stat(str(layout.lock))):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass  # held, or removed by one that left meanwhile
+    os.close(lock)
+    return None
+
+
+def unlock(layout: Layout, lock: int) -> None:
+    """Removes the file, and `run` when it is empty."""
+    remove(layout.lock)
+    try:
+        os.rmdir(str(layout.run))
+    except OSError:
+        pass  # there is more in it
+    os.close(lock)

@@ -1,0 +1,456 @@
+"""The supervisor as a real process with real units: what it promises to those who deploy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from deploy.unit import RestartPolicy, StopPolicy
+from tests.deploy.supervisor.machine import POLITE, READY, Machine, alive, until
+
+ALWAYS = RestartPolicy(when="always")
+
+
+def test_it_starts_detached_once_and_leaves_when_there_is_nothing_to_do(machine: Machine) -> None:
+    """Two starts give one supervisor, in a session of its own; stopping all leaves nothing."""
+    first = machine.start()
+    assert first == machine.start()
+    assert os.getsid(first) != os.getsid(0)
+    machine.activate(machine.sleeper("a"))
+    assert {"a"} == set(machine.states())
+    assert ["a"] == machine.stop()["stopped"]
+    until(lambda: not alive(first), "the supervisor's end")
+    until(lambda: not machine.layout.run.exists(), "an empty run")
+    assert not machine.layout.documents("flow").exists()
+    assert machine.layout.generations("flow").joinpath("1.json").exists()
+
+
+def test_a_second_activation_keeps_unchanged_processes(machine: Machine) -> None:
+    """Units whose settings did not change keep their pid; a changed one restarts alone."""
+    machine.start()
+    a, b = machine.sleeper("a"), machine.sleeper("b")
+    assert ["a", "b"] == machine.activate(a, b)["started"]
+    before = {name: machine.wait(name, "running")["pid"] for name in ("a", "b")}
+    changed = machine.sleeper("b", env={"NEW": "1"})
+    reply = machine.activate(a, changed)
+    assert (2, ["b"], ["a"]) == (reply["number"], reply["restarted"], reply["kept"])
+    until(lambda: machine.states()["b"]["pid"] not in (None, before["b"]))
+    machine.wait("b", "running")
+    assert before["a"] == machine.states()["a"]["pid"]
+    assert [machine.states()["b"]["pid"]] == machine.processes("b")
+    assert [2, 2] == [machine.states()[name]["generation"] for name in ("a", "b")]
+
+
+def test_the_same_profile_again_changes_nothing(machine: Machine) -> None:
+    """No new generation, no restart."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    before = machine.wait("a", "running")
+    reply = machine.activate(machine.sleeper("a"))
+    assert (1, ["a"], []) == (reply["number"], reply["kept"], reply["started"])
+    assert before == machine.states()["a"]
+
+
+def test_units_outlive_a_killed_supervisor_and_the_next_adopts_them(machine: Machine) -> None:
+    """After kill -9 the same process goes on, is known, and is watched again."""
+    machine.start()
+    machine.activate(machine.sleeper("a", restart=ALWAYS), machine.sleeper("b"))
+    pids = {name: machine.wait(name, "running")["pid"] for name in ("a", "b")}
+    machine.kill()
+    assert [True, True] == [alive(pid) for pid in pids.values()]
+    machine.start()
+    assert pids == {name: state["pid"] for name, state in machine.states().items()}
+    assert [pids["a"]] == machine.processes("a")
+    os.kill(pids["a"], signal.SIGKILL)
+    until(lambda: machine.states()["a"]["pid"] not in (None, pids["a"]), "the restart of a")
+    assert 1 == machine.states()["a"]["restarts"]
+    machine.stop()
+    assert not alive(pids["b"])
+
+
+def test_what_ended_while_no_supervisor_ran_comes_back(machine: Machine) -> None:
+    """The restart policy holds for deaths that nobody saw."""
+    machine.start()
+    machine.activate(
+        machine.sleeper("a", restart=ALWAYS), machine.sleeper("b", restart=RestartPolicy())
+    )
+    pids = {name: machine.wait(name, "running")["pid"] for name in ("a", "b")}
+    machine.kill()
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: not alive(pid))
+    machine.start()
+    until(lambda: machine.states()["a"]["pid"] not in (None, pids["a"]), "the restart of a")
+    ended = machine.wait("b", "ended")
+    assert ended["exit"] is None
+    assert "unknown" in ended["error"]
+
+
+def test_a_lost_journal_does_not_make_a_second_copy(machine: Machine) -> None:
+    """Processes are found by their environment; the journal is only a note."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    pid = machine.wait("a", "running")["pid"]
+    machine.kill()
+    machine.layout.journal.unlink()
+    machine.start()
+    assert pid == machine.wait("a", "running")["pid"]
+    assert [pid] == machine.processes("a")
+
+
+def test_sigterm_ends_the_supervisor_alone(machine: Machine) -> None:
+    """Units never end with it, whatever the signal."""
+    supervisor = machine.start()
+    machine.activate(machine.sleeper("a"))
+    pid = machine.wait("a", "running")["pid"]
+    os.kill(supervisor, signal.SIGTERM)
+    until(lambda: not alive(supervisor))
+    assert alive(pid)
+    assert not machine.layout.socket.exists()
+    machine.start()
+    assert pid == machine.states()["a"]["pid"]
+
+
+def test_an_upgrade_keeps_processes_their_exit_codes_and_the_supervisors_pid(
+    machine: Machine,
+) -> None:
+    """The supervisor goes on as another agent in place; children stay children."""
+    pid = machine.start()
+    machine.activate(machine.sleeper("a"), machine.unit("b", POLITE + "raise SystemExit(7)"))
+    a = machine.wait("a", "running")["pid"]
+    until(lambda: "up" in machine.log("b"))
+    digest = machine.ask("hello")["agent"]
+    other = "f" * 64
+    os.symlink(digest, machine.layout.agent(other))
+    assert {"ok": True} == machine.ask("upgrade", agent=other)
+
+    def upgraded() -> bool:
+        try:
+            return bool(machine.ask("hello")["agent"] == other)
+        except (AssertionError, OSError):
+            return False
+
+    until(upgraded, "the upgrade")
+    assert pid == machine.ask("hello")["pid"]
+    assert a == machine.states()["a"]["pid"]
+    with open(machine.layout.control("flow", "b"), "w") as control:
+        control.write("stop\n")
+    assert {"code": 7} == machine.wait("b", "failed")["exit"]
+    assert pid == machine.start()
+    assert digest == machine.ask("hello")["agent"]
+
+
+def test_an_upgrade_to_what_does_not_run_is_refused(machine: Machine) -> None:
+    """The old agent goes on."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    hello = machine.ask("hello")
+    assert "upgrade_failed" == machine.ask("upgrade", agent="0" * 64)["code"]
+    broken = machine.layout.agent("1" * 64)
+    broken.mkdir()
+    assert "upgrade_failed" == machine.ask("upgrade", agent=broken.name)["code"]
+    assert hello["pid"] == machine.ask("hello")["pid"]
+
+
+def test_a_polite_unit_is_asked_and_a_deaf_one_is_signalled(machine: Machine) -> None:
+    """The ladder: the line `stop`, SIGTERM, SIGKILL; who does not listen gets SIGTERM at once."""
+    machine.start()
+    deaf = """
+import os, signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("termed", flush=True))
+print("up", flush=True)
+while True:
+    time.sleep(100)
+"""
+    machine.activate(
+        machine.unit("polite", POLITE),
+        machine.unit("deaf", deaf, stop=StopPolicy(term_after=1000, kill_after=0.2)),
+    )
+    until(lambda: "up" in machine.log("polite") and "up" in machine.log("deaf"))
+    pids = [state["pid"] for state in machine.states().values()]
+    machine.stop()
+    assert [False, False] == [alive(pid) for pid in pids]
+    assert "told b'stop\\n'" in machine.log("polite")
+    assert "termed" in machine.log("deaf")
+
+
+def test_what_a_unit_left_behind_ends_with_it(machine: Machine) -> None:
+    """Members of an ended unit's process group are killed."""
+    machine.start()
+    script = """
+import os, time
+child = os.fork()
+if child == 0:
+    time.sleep(1000)
+print(child, flush=True)
+"""
+    machine.activate(machine.unit("a", script))
+    machine.wait("a", "ended")
+    child = int(machine.log("a"))
+    until(lambda: not alive(child), "the end of the child")
+
+
+def test_starts_follow_the_order_and_wait_for_readiness(machine: Machine) -> None:
+    """A unit of a higher order starts when those before it said READY=1."""
+    machine.start()
+    gate = machine.folder / "gate"
+    router = (
+        READY
+        + f"""
+import time
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
+ready()
+time.sleep(1000)
+"""
+    )
+    machine.activate(
+        machine.sleeper("node", order=1), machine.unit("router", router, readiness="notify")
+    )
+    machine.wait("router", "starting")
+    assert "waiting" == machine.states()["node"]["state"]
+    gate.touch()
+    machine.wait("node", "running")
+    assert machine.states()["router"]["ready"] is True
+
+
+def test_readiness_survives_an_upgrade_of_the_supervisor(machine: Machine) -> None:
+    """The notify socket is handed over: what is said meanwhile is heard."""
+    machine.start()
+    gate = machine.folder / "gate"
+    script = (
+        READY
+        + f"""
+import time
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
+for _ in range(200):
+    ready()
+    time.sleep(0.01)
+time.sleep(1000)
+"""
+    )
+    machine.activate(machine.unit("a", script, readiness="notify"))
+    machine.wait("a", "starting")
+    other = "e" * 64
+    os.symlink(machine.ask("hello")["agent"], machine.layout.agent(other))
+    gate.touch()
+    machine.ask("upgrade", agent=other)
+    machine.start()
+    assert 0 == machine.wait("a", "running")["restarts"]
+    assert "Error" not in machine.log("a")
+
+
+def test_cores_are_pinned_and_read_back(machine: Machine) -> None:
+    """A unit runs on the cores that it names; a core that is not there is its own failure."""
+    machine.start()
+    machine.activate(machine.sleeper("a", cores=(0,)), machine.sleeper("b", cores=(0, 4000)))
+    until(lambda: machine.states()["a"]["cores"] == [0], "the pinning")
+    assert "4000" in machine.wait("b", "backoff")["error"]
+    machine.activate(machine.sleeper("b", cores=(4000,), restart=RestartPolicy()))
+    assert "4000" in machine.wait("b", "failed")["error"]
+
+
+def test_a_program_that_is_missing_is_the_units_failure(machine: Machine) -> None:
+    """Its record says which; the supervisor goes on."""
+    machine.start()
+    unit = machine.unit("a", "")
+    missing = type(unit)(name="a", argv=("no-such-program",), cwd=unit.cwd)
+    machine.activate(missing, machine.sleeper("b"))
+    assert "no-such-program" in machine.wait("a", "failed")["error"]
+    machine.wait("b", "running")
+
+
+def test_a_crashing_unit_is_given_up_after_its_restarts(machine: Machine) -> None:
+    """The record tells the exit, the restarts and that it was given up."""
+    machine.start()
+    policy = RestartPolicy(when="on-failure", max_restarts=2)
+    machine.activate(machine.unit("a", "raise SystemExit(3)", restart=policy))
+    failed = machine.wait("a", "failed")
+    assert ({"code": 3}, 2) == (failed["exit"], failed["restarts"])
+    assert "given up after 2 restarts" in failed["error"]
+
+
+def test_a_unit_sees_a_clean_environment_and_its_own_folder(machine: Machine) -> None:
+    """HOME, PATH, LANG, USER, its own variables and the supervisor's; nothing else."""
+    machine.start()
+    script = "import json, os; print(json.dumps([dict(os.environ), os.getcwd()]))"
+    machine.activate(machine.unit("a", script, env={"MINE": "1"}))
+    machine.wait("a", "ended")
+    environment, cwd = json.loads(machine.log("a"))
+    environment.pop("LC_CTYPE", None)  # Python's own
+    deploy = {name for name in environment if name.startswith("DEPLOY_")}
+    assert {"HOME", "PATH", "LANG", "USER", "MINE", "NOTIFY_SOCKET", *deploy} == set(environment)
+    assert ("a", "0") == (environment["DEPLOY_UNIT"], environment["DEPLOY_RESTARTS"])
+    assert str(machine.layout.state("flow", "a")) == cwd
+    assert 0o700 == Path(cwd).stat().st_mode & 0o777
+
+
+def test_a_tree_is_linked_into_the_folder_and_relinked_with_a_new_one(machine: Machine) -> None:
+    """Links into the store follow the unit; what the unit wrote itself stays."""
+    machine.start()
+    trees = []
+    for number, files in enumerate((("one", "same"), ("two", "same"))):
+        name = f"{number:040x}-code"
+        machine.layout.tree(name).mkdir(parents=True)
+        for file in files:
+            machine.layout.tree(name).joinpath(file).write_text(str(number))
+        trees.append(name)
+    cwd = machine.layout.state("flow", "a")
+    for number, tree in enumerate(trees):
+        machine.activate(machine.sleeper("a", closure=(tree,), links=tree))
+        until(lambda n=number: (cwd / "same").exists() and (cwd / "same").read_text() == str(n))
+        (cwd / "own").write_text("mine")
+    assert {"two", "same", "own"} == {path.name for path in cwd.iterdir()}
+    assert "mine" == (cwd / "own").read_text()
+
+
+def test_missing_store_paths_stale_plans_and_locks_are_refused(machine: Machine) -> None:
+    """Each refusal names its reason, and nothing was changed."""
+    machine.start()
+    missing = "a" * 40 + "-code"
+    reply = machine.activate(machine.sleeper("a", closure=(missing,)))
+    assert ("missing_paths", [missing]) == (reply["code"], reply["paths"])
+    machine.activate(machine.sleeper("a"))
+    stale = machine.activate(machine.sleeper("b"), expected=None)
+    assert "stale" == stale["code"]
+    profile = machine.profile(machine.sleeper("a")).to_json()
+    fields = {"deployment": "flow", "profile": profile, "creator": "x", "expected": None}
+    assert "not_locked" == machine.ask("activate", **fields)["code"]
+    assert "not_locked" == machine.ask("stop", deployment="flow")["code"]
+    assert 1 == machine.ask("generation", deployment="flow")["generation"]["number"]
+    assert {"a"} == set(machine.states())
+
+
+def test_the_second_of_two_who_deploy_is_told_who_holds_the_lock(machine: Machine) -> None:
+    """A lock lives as long as its connection."""
+    machine.start()
+    with machine.client() as ada, machine.client() as bob:
+        ada.ok("lock", deployment="flow", owner="ada@one")
+        ada.ok("lock", deployment="flow", owner="ada@one")
+        refused = bob.ask("lock", deployment="flow", owner="bob@two")
+        assert ("locked", "ada@one") == (refused["code"], refused["owner"])
+        assert abs(time.time() - refused["since"]) < 60
+        assert "not_locked" == bob.ask("unlock", deployment="flow")["code"]
+        bob.ok("lock", deployment="other", owner="bob@two")
+        ada.close()
+        until(lambda: bob.ask("lock", deployment="flow", owner="bob@two")["ok"], "the lock")
+
+
+def test_a_stop_that_the_supervisor_did_not_survive_is_finished_by_the_next(
+    machine: Machine,
+) -> None:
+    """What is not current any more does not come back; what still runs is stopped."""
+    machine.start()
+    stubborn = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(999)"
+    )
+    unit = machine.unit("a", stubborn, stop=StopPolicy(term_after=1, kill_after=2))
+    machine.activate(unit)
+    until(lambda: "up" in machine.log("a"))
+    pid = machine.wait("a", "running")["pid"]
+    with machine.client() as client:
+        client.ok("lock", deployment="flow", owner="ada")
+        client.send(op="stop", deployment="flow")
+        machine.wait("a", "stopping")
+        machine.kill()
+    supervisor = machine.start()
+    until(lambda: not alive(pid), "the end of the unit")
+    until(lambda: not alive(supervisor), "the end of the supervisor")
+    assert not machine.layout.run.exists()
+
+
+def test_an_activation_that_the_supervisor_did_not_survive_is_whole(machine: Machine) -> None:
+    """Killed at any moment, the next one runs the old generation or the new one, all of it."""
+    machine.start()
+    machine.activate(machine.sleeper("a", env={"V": "0"}), machine.sleeper("b", env={"V": "0"}))
+    for round_ in range(1, 5):
+        env = {"V": str(round_)}
+        profile = machine.profile(machine.sleeper("a", env=env), machine.sleeper("b", env=env))
+        with machine.client() as client:
+            client.ok("lock", deployment="flow", owner="ada")
+            current = client.ok("deployments")["deployments"]["flow"]["hash"]
+            pid = client.ok("hello")["pid"]
+            client.send(
+                op="activate",
+                deployment="flow",
+                profile=profile.to_json(),
+                creator="ada",
+                expected=current,
+            )
+            time.sleep(0.002 * round_)
+            os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: not alive(pid))
+        machine.start()
+        found = machine.ask("generation", deployment="flow")["generation"]
+        wanted = {u["name"]: u["env"]["V"] for u in found["profile"]["units"]}
+        assert wanted["a"] == wanted["b"]
+
+        def runs(wanted: dict[str, str] = wanted) -> bool:
+            pids = {name: machine.processes(name) for name in wanted}
+            assert all(len(one) <= 1 for one in pids.values()), pids
+            texts = {n: _env(one[0], "V") for n, one in pids.items() if one}
+            return texts == wanted
+
+        until(runs, "the current generation")
+
+
+def _env(pid: int, name: str) -> str | None:
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    values = dict(entry.decode().partition("=")[::2] for entry in entries)
+    return values.get(name)
+
+
+def test_after_a_reboot_current_generations_start_afresh(machine: Machine) -> None:
+    """A journal of another boot adopts nothing."""
+    machine.start()
+    machine.activate(machine.unit("a", "print('ran')"))
+    machine.wait("a", "ended")
+    machine.kill()
+    journal = json.loads(machine.layout.journal.read_text())
+    machine.layout.journal.write_text(json.dumps({**journal, "boot_id": "another"}))
+    machine.start()
+    until(lambda: machine.log("a").count("ran") == 2, "the second run")
+
+
+def test_a_restart_by_hand_is_a_new_process_that_knows(machine: Machine) -> None:
+    """DEPLOY_RESTARTS counts it; an unknown unit is refused."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    pid = machine.wait("a", "running")["pid"]
+    assert machine.ask("restart", deployment="flow", unit="a")["ok"] is True
+    until(lambda: machine.states()["a"]["pid"] not in (None, pid))
+    assert "1" == _env(machine.wait("a", "running")["pid"], "DEPLOY_RESTARTS")
+    assert "unknown" == machine.ask("restart", deployment="flow", unit="nobody")["code"]
+
+
+def test_documents_change_without_a_restart(machine: Machine) -> None:
+    """They are written beside the generation, old ones removed."""
+    machine.start()
+    unit = machine.sleeper("a")
+    pids, documents = [], machine.layout.documents("flow")
+    for text in ({"one.json": "1", "two.json": "2"}, {"two.json": "3"}):
+        profile = {**machine.profile(unit).to_json(), "documents": text}
+        machine.activate(profile=profile)
+        pids.append(machine.wait("a", "running")["pid"])
+        assert text == {path.name: path.read_text() for path in documents.iterdir()}
+    assert pids[0] == pids[1]
+
+
+def test_two_deployments_do_not_touch_each_other(machine: Machine) -> None:
+    """Stopping one leaves the other, and the supervisor, running."""
+    machine.start()
+    machine.activate(machine.sleeper("a"), deployment="one")
+    machine.activate(machine.sleeper("a"), deployment="two")
+    pid = machine.wait("a", "running", deployment="two")["pid"]
+    machine.stop("one")
+    assert {} == machine.states("one")
+    assert pid == machine.states("two")["a"]["pid"]
+    summary = machine.ask("deployments")["deployments"]
+    assert {"one": None, "two": 1} == {name: entry["current"] for name, entry in summary.items()}
