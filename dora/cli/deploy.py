@@ -109,6 +109,4 @@ async def _attend(
 
 def _show(out: Output, line: Line) -> None:
     data = {"machine": line.machine, "node": line.unit, "line": line.text}
-    out.row(data, lambda console: console.print(f"[cyan]{line.unit}[/cyan] ", end=""))
-    if not out.as_json:
-        out.console.print(line.text, markup=False)
+    out.row(data, lambda console: out.line(line.unit, line.text))

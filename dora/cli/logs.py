@@ -79,8 +79,5 @@ def only_deployment(
 
 
 def _show(out: Output, line: Line) -> None:
-    if out.as_json:
-        out.row({"machine": line.machine, "node": line.unit, "line": line.text}, lambda _: None)
-    else:
-        out.console.print(f"[dim]{line.machine}[/dim] [cyan]{line.unit}[/cyan] ", end="")
-        out.console.print(line.text, markup=False)
+    data = {"machine": line.machine, "node": line.unit, "line": line.text}
+    out.row(data, lambda console: out.line(f"{line.machine} {line.unit}", line.text))

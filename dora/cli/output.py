@@ -46,6 +46,11 @@ class Output:
         else:
             text(self.console)
 
+    def line(self, source: str, text: str) -> None:
+        """A line that a node printed, as it printed it."""
+        self.console.print(f"[cyan]{source}[/cyan] ", end="")
+        self.console.print(text, markup=False)
+
     @staticmethod
     def _write(line: str) -> None:
         sys.stdout.write(line + "\n")
