@@ -31,11 +31,7 @@ ROBOT_SIDE = (
 # What every node imports, or may import.
 NODE_SIDE = (
     "dora",
-    "dora.errors",
-    "dora.node",
-    "dora.event",
-    "dora.arrow",
-    "dora.metadata",
+    *(f"dora.{path.stem}" for path in sorted((ROOT / "dora").glob("*.py"))),
     "dora.protocol.*",
     "dora.communication.*",
 )

@@ -49,7 +49,7 @@ def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
     raise DoraError(
         "no inventory: neither --inventory, nor $DORA_INVENTORY, nor a machines.yml "
         "beside the flow file or here",
-        hint="write `machines: {here: {host: embedded}}` into machines.yml to try it on this laptop",
+        hint="to try it on this laptop: echo 'machines: {here: {host: embedded}}' > machines.yml",
     )
 
 

@@ -1,4 +1,4 @@
-"""`dora graph`: a dataflow as Mermaid text or as a page that opens without internet. Laptop only."""
+"""`dora graph`: a dataflow as Mermaid text or as a page that needs no internet. Laptop only."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ from dora.cli.output import Output
 from dora.compile.compile import deployment_name
 from dora.coordinator.run import run
 
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
-class Duration(click.ParamType):
+
+class Duration(click.ParamType[float]):
     """`2s`, `500ms`, `3m`, `1h`, or seconds."""
 
     name = "duration"
-    SIZES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -25,7 +26,7 @@ class Duration(click.ParamType):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", str(value))
         if match is None:
             self.fail(f"{value!r} is not a duration such as 500ms, 2s, 3m or 1h", param, ctx)
-        return float(match[1]) * self.SIZES[match[2]]
+        return float(match[1]) * SECONDS[match[2]]
 
 
 @click.command("run")

@@ -62,15 +62,20 @@ def client_settings(socket: str) -> dict[str, Any]:
 
 
 def transmit_queue(wait_before_drop: int) -> dict[str, Any]:
-    """How long a full queue may hold up its sender before it drops, in microseconds; once."""
+    """The queue of a link, and how long it may hold up a sender, in microseconds, when it is full.
+
+    A link that stays full then drops at once, until it has room again. Room for 16 batches of
+    64 KiB: with zenoh's two, bursts of a few thousand small messages lose some.
+    """
     return {
+        "size": {"data": 16},
         "congestion_control": {
             "drop": {
                 "wait_before_drop": wait_before_drop,
                 "max_wait_before_drop_fragments": 500_000,
             },
             "block": {"wait_before_close": 500_000},
-        }
+        },
     }
 
 

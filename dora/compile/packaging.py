@@ -28,18 +28,8 @@ from dora.errors import DoraError
 # What every node needs beside its own requirements; the bounds are pyproject.toml's.
 NODE_REQUIREMENTS = ("pyarrow>=15", "eclipse-zenoh>=1.10")
 
-# The modules of this package that run in nodes and routers (the rest is the laptop's).
-NODE_MODULES = (
-    "__init__.py",
-    "errors.py",
-    "node.py",
-    "event.py",
-    "arrow.py",
-    "metadata.py",
-    "timers.py",
-    "protocol/**",
-    "communication/**",
-)
+# The modules of this package that run in nodes and routers; its other folders are the laptop's.
+NODE_MODULES = ("*.py", "protocol/**", "communication/**")
 
 # Names that a flow file may not set: they are how nodes find their dataflow (as in dora).
 RESERVED = ("DORA_NODE_CONFIG", "DORA_RUNTIME_CONFIG", "LD_PRELOAD", "LD_LIBRARY_PATH")
