@@ -1,1 +1,29 @@
-"""What a node imports: `from dora import Node`. Runs in every node (Python >= 3.10)."""
+"""What a node imports: `from dora import Node`. Runs in every node (Python >= 3.10).
+
+Names are loaded when they are first used, so that `import dora` stays quick and light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dora.node import Node as Node
+    from dora.status import DoraStatus as DoraStatus
+
+__all__ = ["Node", "DoraStatus"]
+
+_HOMES = {"Node": "dora.node", "DoraStatus": "dora.status"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

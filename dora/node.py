@@ -1,0 +1,231 @@
+"""The node's API, as existing dora programs use it: `from dora import Node`. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+import time
+import weakref
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dora.errors import DoraError
+from dora.event import TIMEOUT, Event, error_event
+from dora.identifiers import uuid7
+from dora.log import patch_basic_config, write_line
+from dora.metadata import UTC, normalise
+from dora.participation import Participation, read_summary
+from dora.protocol.config import NODE_CONFIG, NodeConfig
+
+_OUTPUT_ID = re.compile(r"[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*")
+
+
+class Node:
+    """This process's part in its dataflow: gives its events, sends its outputs.
+
+    The configuration comes from the environment, which also decides the node's id: `node_id` and
+    `daemon_port` are accepted for programs that give them. Returns once the nodes that read our
+    outputs are there, so that the first message is not lost. Raises RuntimeError outside of a
+    dataflow.
+
+    One thread may ask for events while others send. A node ends with its process, or when the last
+    reference to it goes; its readers then get INPUT_CLOSED, unless it was stopped or may come back.
+    """
+
+    def __init__(self, node_id: str | None = None, daemon_port: int | None = None) -> None:
+        text = os.environ.get(NODE_CONFIG)
+        if not text:
+            raise RuntimeError(
+                f"not part of a dataflow: ${NODE_CONFIG} is not set. "
+                "Name this program in a flow file and start it with `dora run flow.yml`"
+            )
+        try:
+            self._config = NodeConfig.from_text(text)
+            self._part = Participation(self._config)
+        except (ValueError, DoraError) as error:
+            raise RuntimeError(str(error)) from error
+        self._stream = self._part.stream
+        # At exit too: a session that is still open when the interpreter goes down aborts it.
+        self._end = weakref.finalize(self, self._part.end)
+        patch_basic_config(self._config.node)
+
+    def __repr__(self) -> str:
+        state = "ended" if self._stream.ended else "running"
+        return f"<Node {self._config.node} of {self._config.dataflow}, {state}>"
+
+    def __iter__(self) -> Node:
+        return self
+
+    def __next__(self) -> Event:
+        event = self.next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """The next event; None when there will be none any more.
+
+        After `timeout` seconds without one, an event of type ERROR. Raises ValueError for a
+        timeout that is negative or NaN.
+        """
+        deadline = _deadline(timeout)
+        while True:
+            event = self._stream.take()
+            if event is not None:
+                return event
+            if self._stream.ended:
+                return None
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return error_event(TIMEOUT)
+            self._stream.wait(left)
+
+    async def recv_async(self, timeout: float | None = None) -> Event | None:
+        """As `next`, while other tasks of the event loop go on."""
+        deadline = _deadline(timeout)
+        await asyncio.sleep(0)  # a node that is flooded must not starve the other tasks
+        while True:
+            event = self._stream.take()
+            if event is not None:
+                return event
+            if self._stream.ended:
+                return None
+            now = time.monotonic()
+            if deadline is not None and deadline <= now:
+                return error_event(TIMEOUT)
+            ends = [end for end in (deadline, self._stream.deadline()) if end is not None]
+            await self._readable(max(min(ends) - now, 0.0) if ends else None)
+
+    async def _readable(self, seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._stream.fileno(), ready.set)
+        try:
+            await asyncio.wait_for(ready.wait(), seconds)
+        except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
+            pass  # a timer is due, or the caller's own timeout is over
+        finally:
+            loop.remove_reader(self._stream.fileno())
+
+    def try_recv(self) -> Event | None:
+        """An event that waits, or None."""
+        return self._stream.take()
+
+    def drain(self) -> list[Event]:
+        """All events that wait. Raises RuntimeError once the stream has ended."""
+        if self._stream.ended:
+            raise RuntimeError("the event stream has ended")
+        events = []
+        while (event := self._stream.take()) is not None:
+            events.append(event)
+        return events
+
+    def is_empty(self) -> bool:
+        """Whether no event waits."""
+        return self._stream.is_empty()
+
+    def send_output(
+        self, output_id: str, data: Any, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Sends `data` (bytes or an Arrow array; other buffers and numpy arrays too).
+
+        An output that the flow file does not list is dropped with a warning. Raises RuntimeError
+        for data that no Arrow array can carry or for an id that no output can have, and TypeError
+        for metadata that is no dict.
+        """
+        if not isinstance(output_id, str):
+            raise TypeError(f"output_id must be str, not {type(output_id).__name__}")
+        normal = {} if metadata is None else normalise(metadata)
+        try:
+            self._part.send(output_id, data, normal)
+        except KeyError:
+            self._reject(output_id)
+        except TypeError as error:
+            raise RuntimeError(f"output {output_id!r}: {error}") from error
+
+    def _reject(self, output: str) -> None:
+        if not _OUTPUT_ID.fullmatch(output):
+            raise RuntimeError(f"invalid output id {output!r}: use letters, digits, `_`, `-`, `.`")
+        outputs = ", ".join(sorted(self._config.outputs)) or "none"
+        self.log_warn(f"dropped a message: {output!r} is not in the node's output list ({outputs})")
+
+    def send_service_request(
+        self, output_id: str, data: Any, metadata: Mapping[str, Any] | None = None
+    ) -> str:
+        """Sends `data` with a new `request_id` in its metadata, and returns that."""
+        request = uuid7()
+        self.send_output(output_id, data, {**(metadata or {}), "request_id": request})
+        return request
+
+    def send_service_response(self, output_id: str, data: Any, metadata: Mapping[str, Any]) -> None:
+        """Sends `data` with the metadata of the request that it answers."""
+        if "request_id" not in metadata:
+            self.log_warn(f"a response on {output_id!r} has no request_id in its metadata")
+        self.send_output(output_id, data, metadata)
+
+    def log(
+        self,
+        level: str,
+        message: str,
+        target: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        write_line(self._config.node, level, message, target, fields)
+
+    def log_error(self, message: str, target: str | None = None) -> None:
+        self.log("error", message, target)
+
+    def log_warn(self, message: str, target: str | None = None) -> None:
+        self.log("warn", message, target)
+
+    def log_info(self, message: str, target: str | None = None) -> None:
+        self.log("info", message, target)
+
+    def log_debug(self, message: str, target: str | None = None) -> None:
+        self.log("debug", message, target)
+
+    def log_trace(self, message: str, target: str | None = None) -> None:
+        self.log("trace", message, target)
+
+    def dataflow_id(self) -> str:
+        return self._config.dataflow_id
+
+    def dataflow_descriptor(self) -> dict[str, Any]:
+        """The flow file with its defaults filled in; empty if it was not handed out."""
+        summary = read_summary(self._config)
+        return dict(summary.descriptor) if summary else {}
+
+    def node_config(self) -> dict[str, Any]:
+        """This node's inputs (name -> source, queue_size, queue_policy) and outputs."""
+        return {
+            "inputs": {
+                name: {
+                    "source": wired.source,
+                    "queue_size": wired.queue_size,
+                    "queue_policy": wired.queue_policy,
+                }
+                for name, wired in self._config.inputs.items()
+            },
+            "outputs": sorted(self._config.outputs),
+        }
+
+    def timestamp(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+    def restart_count(self) -> int:
+        return self._part.restarts
+
+    def is_restart(self) -> bool:
+        return self._part.restarts > 0
+
+
+def _deadline(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if math.isnan(timeout) or timeout < 0:
+        raise ValueError(f"timeout must be a number of seconds from 0 up, not {timeout}")
+    return time.monotonic() + timeout

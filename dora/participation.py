@@ -1,0 +1,198 @@
+"""A node's part in a dataflow, from its first subscription to its last word. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dora.communication.base import Publisher, Subscription
+from dora.communication.layers import Layers
+from dora.errors import DoraError
+from dora.protocol.config import NodeConfig
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+from dora.protocol.supervision import RESTARTS, ControlPipe, notify_ready
+from dora.stream import EventStream
+
+logger = logging.getLogger("dora")
+
+PARENT = "DORA_RUN_PARENT_PID"
+
+BARRIER_AFTER_RESTART = 1.0  # s; the readers are there already, or have ended for good
+
+
+class Participation:
+    """Subscribed and announced once constructed; `end` takes everything back.
+
+    The constructor returns when the nodes that read our outputs are there, or after
+    `config.barrier` seconds. Raises DoraError if a layer cannot be opened.
+    """
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.restarts = _restarts()
+        self._process = os.getpid()
+        self._end = threading.Lock()
+        self._layers = Layers(config)
+        self._summary = read_summary(config)
+        try:
+            subscriptions = self._subscribe()
+            self._publishers: dict[str, list[Publisher]] = {
+                name: [self._layers.get(layer).publish(self._route(name)) for layer in out.layers]
+                for name, out in config.outputs.items()
+            }
+            self._presence = self._announce()
+            self._control = ControlPipe.from_environment()
+            notify_ready()
+            if PARENT in os.environ:
+                die_with(int(os.environ[PARENT]))
+            self._await_readers()
+        except BaseException:
+            self._layers.close()
+            raise
+        descriptor = self._summary.descriptor if self._summary else {}
+        self.stream = EventStream(
+            config.inputs,
+            subscriptions,
+            self._control,
+            ignore_timers_at_end=bool(descriptor.get("exit_when_nodes_finish")),
+        )
+
+    def send(self, output: str, value: Any, metadata: Mapping[str, Any]) -> None:
+        """Raises KeyError for an output that the node does not have, TypeError for a bad value."""
+        timestamp = time.time_ns()
+        for publisher in self._publishers[output]:
+            publisher.send(value, metadata, timestamp)
+
+    def end(self) -> None:
+        """Closes the outputs unless the node may come back, then gives everything back.
+
+        May be called twice. Does nothing in a forked child: what there is belongs to the parent.
+        """
+        if os.getpid() != self._process or not self._end.acquire(blocking=False):
+            return
+        if self._presence is not None:
+            from dora.communication.presence import Left
+
+            why = Left(self._why())
+            if why is Left.FINISHED:
+                self._finish()
+            self._presence.leave(why)
+        elif self._why() == "finished":
+            self._finish()
+        self.stream.close()
+        if self._control is not None:
+            self._control.close()
+        self._layers.close()
+
+    def _finish(self) -> None:
+        for publishers in self._publishers.values():
+            for publisher in publishers:
+                publisher.finish()
+
+    def _why(self) -> str:
+        """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
+        if self.stream.stopped:
+            return "stopped"
+        node = self._summary.nodes.get(self.config.node) if self._summary else None
+        policy = node.restart if node else "never"
+        failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
+        if policy == "always" or (policy == "on-failure" and failed):
+            return "failed"
+        return "finished"
+
+    def _route(self, output: str) -> str:
+        return f"{self.config.dataflow}/{self.config.node}/{output}"
+
+    def _subscribe(self) -> dict[str, Subscription]:
+        return {
+            name: self._layers.get(wired.layer).subscribe(
+                f"{self.config.dataflow}/{wired.source}", wired.queue_size, wired.queue_policy
+            )
+            for name, wired in self.config.inputs.items()
+            if wired.interval is None
+        }
+
+    def _announce(self) -> Any:
+        """Through zenoh if the node uses it anyway."""
+        names = {wired.layer for wired in self.config.inputs.values()}
+        names |= {name for output in self.config.outputs.values() for name in output.layers}
+        if "zenoh" not in names:
+            return None
+        from dora.communication.presence import Presence
+
+        layer: Any = self._layers.get("zenoh")
+        presence = Presence(layer, self.config.dataflow, self.config.node)
+        presence.announce()
+        return presence
+
+    def _await_readers(self) -> None:
+        if self._presence is None or self._summary is None:
+            return
+        readers = self._summary.consumers(self.config.node) - {self.config.node}
+        if not readers:
+            return
+        limit = min(self.config.barrier, BARRIER_AFTER_RESTART if self.restarts else float("inf"))
+        deadline = time.monotonic() + limit
+        poll = select.poll()
+        if self._control is not None:
+            poll.register(self._control.fileno(), select.POLLIN)
+        with self._presence.attendance() as attendance:
+            poll.register(attendance.fileno(), select.POLLIN)
+            while missing := readers - attendance.present():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    text = ", ".join(sorted(missing))
+                    logger.warning("starting although nobody is there yet to read: %s", text)
+                    return
+                ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
+                if self._control is not None and self._control.fileno() in ready:
+                    return  # asked to stop; the event stream will say so
+
+
+def read_summary(config: NodeConfig) -> DataflowSummary | None:
+    """The dataflow as it is now; None if this node was started without documents.
+
+    Raises DoraError if the document is there but damaged.
+    """
+    if config.documents is None:
+        return None
+    path = Path(config.documents, DOCUMENT)
+    try:
+        return DataflowSummary.from_text(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DoraError(f"{path}: {error}") from error
+
+
+def die_with(parent: int) -> None:
+    """Kills this process as soon as `parent` is gone, whatever the program is doing then."""
+
+    def watch() -> None:
+        try:
+            fd = os.pidfd_open(parent)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGKILL)
+        except OSError:  # a kernel before 5.3
+            while os.path.exists(f"/proc/{parent}"):
+                time.sleep(0.5)
+        else:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="dora-parent", daemon=True).start()
+
+
+def _restarts() -> int:
+    text = os.environ.get(RESTARTS, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,195 @@
+"""The events of a node in order: one epoll for messages, ticks and the control pipe (>= 3.10).
+
+Everything happens in the thread that asks for events; nothing else runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from dora.communication.base import Kind, Message, Subscription
+from dora.event import (
+    Event,
+    input_closed_event,
+    input_event,
+    input_recovered_event,
+    stop_event,
+    tick_event,
+)
+from dora.inputs import Inputs
+from dora.protocol.config import InputConfig
+from dora.protocol.supervision import STOP, ControlPipe
+from dora.timers import Timers
+
+logger = logging.getLogger("dora")
+
+_SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
+_SELECT_LIMIT = 1024  # select cannot take fds from here on
+
+
+class EventStream:
+    """`clock` is monotonic, in nanoseconds. Timers start when the stream is made."""
+
+    def __init__(
+        self,
+        inputs: Mapping[str, InputConfig],
+        subscriptions: Mapping[str, Subscription],
+        control: ControlPipe | None,
+        *,
+        ignore_timers_at_end: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._clock = clock
+        self._config = inputs
+        self._subscriptions = subscriptions
+        self._control = control
+        now = clock()
+        timers = {name: i for name, i in inputs.items() if i.interval is not None}
+        self._timers = Timers(
+            {name: (i.interval or 0, i.queue_size) for name, i in timers.items()}, now
+        )
+        self._inputs = Inputs(
+            closable=subscriptions,
+            endless=timers,
+            timeouts={n: i.timeout for n, i in inputs.items() if i.timeout and n in subscriptions},
+            now=now / 1e9,
+            ignore_endless=ignore_timers_at_end,
+        )
+        self._pending: deque[Event] = deque()
+        self._allowance: dict[str, int] | None = None  # after a stop: how much each may still give
+        self._ended = False
+        self.stopped = False  # somebody asked the node to leave
+        self._epoll = select.epoll()
+        self._names: dict[int, str] = {}
+        for name, subscription in subscriptions.items():
+            self._names[subscription.fileno()] = name
+            self._epoll.register(subscription.fileno(), select.EPOLLIN)
+        if control is not None:
+            self._epoll.register(control.fileno(), select.EPOLLIN)
+
+    @property
+    def ended(self) -> bool:
+        """No event will come any more."""
+        return self._ended
+
+    def fileno(self) -> int:
+        """Readable when `take` may have something; timers and timeouts only show in `deadline`."""
+        return self._epoll.fileno()
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which `take` will have something even if nothing arrives."""
+        if self._pending:
+            return 0.0
+        deadlines = [self._inputs.deadline()]
+        tick = None if self._allowance is not None else self._timers.deadline()
+        deadlines.append(None if tick is None else tick / 1e9)
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def take(self) -> Event | None:
+        """The next event, or None if there is none at the moment (or `ended`). Never blocks."""
+        if self._pending:
+            return self._pending.popleft()
+        if self._ended:
+            return None
+        now = self._clock()
+        ready = self._look(now)
+        if self._pending:
+            return self._pending.popleft()
+        for name in self._inputs.turns(ready):
+            event = self._serve(name, now)
+            if event is not None:
+                self._inputs.served(name)
+                return event
+        for name in self._inputs.expire(now / 1e9):
+            self._pending.append(input_closed_event(name))
+        if self._pending:
+            return self._pending.popleft()
+        if self._allowance is not None:
+            self._ended = True  # the stop was said, and nothing waits any more
+        return None
+
+    def wait(self, seconds: float | None) -> None:
+        """Until `take` may have something, at most `seconds`. Signal handlers run meanwhile."""
+        deadline = self.deadline()
+        if deadline is not None:
+            left = max(deadline - self._clock() / 1e9, 0.0)
+            seconds = left if seconds is None else min(seconds, left)
+        fd = self._epoll.fileno()
+        if seconds is not None and seconds < _SHORT and fd < _SELECT_LIMIT:
+            select.select([fd], [], [], seconds)
+        else:
+            self._epoll.poll(seconds, 1)
+
+    def is_empty(self) -> bool:
+        """Whether `take` would give nothing now."""
+        if self._pending:
+            return False
+        return not self._look(self._clock()) and not self._pending
+
+    def close(self) -> None:
+        """Gives the epoll back; subscriptions belong to their layers. May be called twice."""
+        self._ended = True
+        self._pending.clear()
+        self._epoll.close()
+
+    def _look(self, now: int) -> set[str]:
+        """The inputs that have something; the control pipe is served on the way."""
+        ready: set[str] = set()
+        for fd, _ in self._epoll.poll(0):
+            name = self._names.get(fd)
+            if name is None:
+                self._obey()
+            elif self._allowance is None or self._allowance[name] > 0:
+                ready.add(name)
+        if self._allowance is None:
+            ready |= self._timers.due(now)
+        return ready
+
+    def _obey(self) -> None:
+        assert self._control is not None
+        for line in self._control.read_lines():
+            if line == STOP and not self.stopped:
+                self.stopped = True
+                self._stop("MANUAL")
+            elif line != STOP:
+                logger.warning("unknown control message %r", line[:80])
+
+    def _stop(self, cause: str) -> None:
+        self._pending.append(stop_event(cause))
+        # What waits is still delivered. Producers that go on sending must not keep us for ever.
+        self._allowance = {
+            name: max(self._config[name].queue_size, 1) for name in self._subscriptions
+        }
+
+    def _serve(self, name: str, now: int) -> Event | None:
+        subscription = self._subscriptions.get(name)
+        if subscription is None:
+            tick = self._timers.take(name, now)
+            return tick_event(name, time.time_ns() - (now - tick))
+        message = subscription.receive()
+        if message is None:
+            return None
+        if self._allowance is not None:
+            self._allowance[name] -= 1
+        if message.kind is Kind.CLOSED:
+            return self._close(name)
+        return self._deliver(name, message, now)
+
+    def _close(self, name: str) -> Event | None:
+        news = self._inputs.close(name)
+        if self._inputs.all_closed and self._allowance is None:
+            self._stop("ALL_INPUTS_CLOSED")
+        if news:
+            return input_closed_event(name)
+        return self._pending.popleft() if self._pending else None
+
+    def _deliver(self, name: str, message: Message, now: int) -> Event:
+        event = input_event(name, message.timestamp, message.metadata, message.value)
+        if self._inputs.heard(name, now / 1e9):
+            self._pending.append(event)
+            return input_recovered_event(name)
+        return event
