@@ -207,8 +207,15 @@ def test_without_machines_nothing_fits() -> None:
 
 
 WISHES = st.sampled_from(
-    ["", "{machine: base}", "{labels: {arch: arm}}", "{cores: 1}", "{near: n0}", "{labels: {gpu: rtx}}"]
-)  # fmt: skip
+    [
+        "",
+        "{machine: base}",
+        "{labels: {arch: arm}}",
+        "{cores: 1}",
+        "{near: n0}",
+        "{labels: {gpu: rtx}}",
+    ]
+)
 
 
 @given(
