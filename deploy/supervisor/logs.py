@@ -133,6 +133,7 @@ class Follower:
             return b"" if self._file is None else self._file.read(BLOCK)
         if found.st_size < self._file.tell():
             self._file.seek(0)  # emptied
+            self._rest = b""
             return self._file.read(BLOCK)
         return b""
 

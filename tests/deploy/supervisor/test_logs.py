@@ -1,0 +1,103 @@
+"""Log files: their last lines, following them, and keeping them small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.supervisor.logs import LONGEST_LINE, Follower, previous, rotate, shrink, tail
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "a.log"
+
+
+def append(log: Path, text: str) -> None:
+    with log.open("a") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_the_tail_is_the_last_lines(log: Path, count: int) -> None:
+    """However many blocks they lie in; a line without its newline counts."""
+    append(log, "x" * 100_000 + "\n" + "".join(f"{n}\n" for n in range(50_000)) + "half")
+    expected = [*(str(n) for n in range(49_990, 50_000)), "half"]
+    assert (expected[-count:] if count else []) == tail(log, count)
+
+
+def test_the_tail_goes_on_in_the_rotated_file(log: Path) -> None:
+    """And ends where a follower begins."""
+    append(previous(log), "1\n2\n")
+    append(log, "3\n4\n")
+    assert ["2", "3", "4"] == tail(log, 3)
+    assert ["1", "2", "3"] == tail(log, 9, end=2)
+    assert [] == tail(log.with_name("missing"), 3)
+
+
+def test_a_follower_begins_at_the_end_and_waits_for_whole_lines(log: Path) -> None:
+    """What comes in parts is told once, whole."""
+    append(log, "old\n")
+    follower = Follower(log)
+    append(log, "ne")
+    assert [] == follower.read()
+    append(log, "w\nhalf")
+    assert (["new"], ["half"]) == (follower.read(), follower.rest())
+    follower.close()
+
+
+def test_a_follower_waits_for_a_file_that_is_not_there_yet(log: Path) -> None:
+    """A unit that has not started has no log."""
+    follower = Follower(log)
+    assert [] == follower.read()
+    append(log, "first\n")
+    assert ["first"] == follower.read()
+    follower.close()
+
+
+def test_a_follower_reads_a_renamed_file_to_its_end(log: Path) -> None:
+    """Nothing is lost in a rotation."""
+    append(log, "1\n")
+    follower = Follower(log, from_start=True)
+    assert ["1"] == follower.read()
+    append(log, "2\n")
+    log.rename(previous(log))
+    append(log, "3\n")
+    assert ["2", "3"] == follower.read() + follower.read()
+    follower.close()
+
+
+def test_a_follower_starts_over_in_an_emptied_file(log: Path) -> None:
+    """As `shrink` leaves it."""
+    append(log, "1\n" * 100)
+    follower = Follower(log)
+    assert shrink(log, limit=10)
+    append(log, "2\n")
+    assert ["2"] == follower.read()
+    assert "1\n" * 100 == previous(log).read_text()
+    follower.close()
+
+
+def test_a_line_without_end_is_cut(log: Path) -> None:
+    """It does not gather in memory."""
+    follower = Follower(log)
+    append(log, "x" * (3 * LONGEST_LINE + 5) + "\n")
+    lines = follower.read()
+    assert max(len(line) for line in lines) <= 2 * LONGEST_LINE
+    assert 3 * LONGEST_LINE + 5 == sum(len(line) for line in lines)
+    assert [LONGEST_LINE, 5] == [len(line) for line in tail(log, 2)]
+    follower.close()
+
+
+def test_only_what_is_over_the_limit_is_rotated(log: Path) -> None:
+    """One rotated file is kept."""
+    append(log, "1\n")
+    rotate(log, limit=10)
+    assert not previous(log).exists()
+    for text in ("2" * 20, "3" * 20):
+        append(log, text)
+        rotate(log, limit=10)
+    assert "3" * 20 == previous(log).read_text()
+    assert not log.exists()
+    assert not shrink(log, limit=10)

@@ -1,0 +1,71 @@
+"""Units as data: fingerprints, templates, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from deploy.profile import Profile
+from deploy.unit import RestartPolicy, Unit, escape
+
+UNIT = Unit(
+    name="a",
+    argv=("${root}/run", "--price", "5$$"),
+    cwd="${root}/state",
+    env={"OUT": "${run}/x"},
+    restart=RestartPolicy(when="always", delay=1.5),
+)
+
+
+def test_json_gives_the_same_unit_back() -> None:
+    """With the same fingerprint, also over the wire."""
+    back = Unit.from_json(json.loads(json.dumps(UNIT.to_json())))
+    assert (UNIT, UNIT.fingerprint) == (back, back.fingerprint)
+
+
+def test_any_change_changes_the_fingerprint() -> None:
+    """Whatever differs needs a restart."""
+    changes = [
+        {"argv": ("x",)},
+        {"cwd": "/"},
+        {"env": {}},
+        {"cores": (1,)},
+        {"links": "x"},
+        {"closure": ("x",)},
+        {"order": 3},
+        {"restart": RestartPolicy()},
+    ]
+    prints = {replace(UNIT, **change).fingerprint for change in changes}  # type: ignore[arg-type]
+    assert len(changes) == len(prints - {UNIT.fingerprint})
+
+
+def test_render_fills_in_what_only_the_machine_knows() -> None:
+    """`$$` is a dollar; a name that is not given is an error."""
+    rendered = UNIT.render({"root": "/r", "run": "/tmp/run"})
+    assert ("/r/run", "--price", "5$") == rendered.argv
+    assert ("/r/state", "/tmp/run/x") == (rendered.cwd, rendered.env["OUT"])
+    with pytest.raises(KeyError):
+        UNIT.render({"root": "/r"})
+
+
+def test_escape_protects_dollars() -> None:
+    """A user's text comes back unchanged."""
+    unit = replace(UNIT, argv=(escape("$HOME ${x} $$"),), cwd="/", env={})
+    assert ("$HOME ${x} $$",) == unit.render({}).argv
+
+
+def test_a_profile_names_each_unit_and_document_safely() -> None:
+    """Names become files: two of one name, or a path, are refused."""
+    good = Profile("flow", "rover", (UNIT,), {"a.json": "1"}).to_json()
+    assert "flow" == Profile.from_json(good).deployment
+    for change in (
+        {"units": [UNIT.to_json(), UNIT.to_json()]},
+        {"deployment": "../x"},
+        {"documents": {"../x": "1"}},
+        {"documents": {"x": 1}},
+        {"machine": ""},
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            Profile.from_json({**good, **change})
