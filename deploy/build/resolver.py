@@ -87,10 +87,27 @@ def _run(verb: list[str], arguments: list[str | Path], *, key: Key, base: Path) 
     )
     if done.returncode == 0:
         return
-    hint = (
-        "only wheels are deployed, as nothing is built on machines: choose a version that has one "
-        "for this platform, or name one of yours: `./name.whl`"
-    )
-    if OFFLINE.search(done.stderr) and "No solution" not in done.stderr:
-        hint = "is there a way to the package index? Environments built before need none"
-    raise BuildError(done.stderr.strip() or f"uv ended with {done.returncode}", hint=hint)
+    told = done.stderr.strip() or f"uv ended with {done.returncode}"
+    raise BuildError(_in_users_words(told, key), hint=_hint(told))
+
+
+def _in_users_words(told: str, key: Key) -> str:
+    """uv's message, with a requirement in the place of our temporary file's line."""
+
+    def requirement(match: re.Match[str]) -> str:
+        line = int(match[1]) - 1
+        return repr(key.requirements[line]) if line < len(key.requirements) else match[0]
+
+    told = re.sub(r"[^\s`]+/requirements\.in:(\d+)(?::\d+)?", requirement, told)
+    return re.sub(r"`?[^\s`]+/requirements\.in`?(\s+at\s+position \d+)?", "the requirements", told)
+
+
+def _hint(told: str) -> str | None:
+    if "No solution" not in told and OFFLINE.search(told):
+        return "is there a way to the package index? Environments built before need none"
+    if "wheel" in told:
+        return (
+            "only wheels are deployed, as nothing is built on machines: choose a version that has "
+            "one for this platform, or name one of yours: `./name.whl`"
+        )
+    return None

@@ -55,7 +55,7 @@ def encode(items: Iterable[Item], *, packed: bool = False) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def decode(read: Read) -> Iterator[Item]:
+def decode(read: Read, *, largest_manifest: int = LARGEST_MANIFEST) -> Iterator[Item]:
     """The items of an archive. `read(n)` gives 1 to n bytes, b"" at the end of the stream.
 
     An object's chunks are read from the stream as they are asked for; what was left is skipped
@@ -71,7 +71,7 @@ def decode(read: Read) -> Iterator[Item]:
         if kind == b"e":
             return
         if kind == b"t":
-            yield _manifest(read)
+            yield _manifest(read, largest_manifest)
         elif kind == b"o":
             digest, executable, size = OBJECT.unpack(_exactly(read, OBJECT.size, "an object"))
             if executable > 1 or size > LARGEST_OBJECT:
@@ -165,17 +165,17 @@ def _content(read: Read, digest: str, size: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _manifest(read: Read) -> Manifest:
+def _manifest(read: Read, largest: int) -> Manifest:
     (size,) = LENGTH.unpack(_exactly(read, LENGTH.size, "a manifest"))
-    if size > LARGEST_MANIFEST:
+    if size > largest:
         raise ValueError(f"bad archive: a manifest of {size} bytes")
     unpacker = zlib.decompressobj()
     text = bytearray()
     try:
         for chunk in _content(read, "(a manifest)", size):
-            text += unpacker.decompress(chunk, LARGEST_MANIFEST - len(text) + 1)
-            if len(text) > LARGEST_MANIFEST or unpacker.unconsumed_tail:
-                raise ValueError(f"a manifest of more than {LARGEST_MANIFEST} bytes")
+            text += unpacker.decompress(chunk, largest - len(text) + 1)
+            if len(text) > largest or unpacker.unconsumed_tail:
+                raise ValueError(f"a manifest of more than {largest} bytes")
         if not unpacker.eof:
             raise ValueError("a manifest that does not end")
         return Manifest.from_json(json.loads(text.decode("ascii")))

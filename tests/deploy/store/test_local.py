@@ -216,7 +216,7 @@ def test_ordinary_user_can_fill_and_empty_a_store() -> None:
         finally:
             os._exit(status)
     try:
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert 0 == os.waitpid(child, 0)[1]
     finally:
         shutil.rmtree(folder)
 

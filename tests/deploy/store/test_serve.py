@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_kill_at_any_moment_leaves_whole_things_only(tmp_path: Path) -> None:
     is not sent again, and in the end everything is there."""
     chance = random.Random(7)
     contents: Dict[str, bytes] = {
-        f"{number % 7}/{number}": chance.randbytes(chance.choice([10, 1000, 300_000]))
+        f"{number % 7}/{number}": os.urandom(chance.choice([10, 1000, 300_000]))
         for number in range(300)
     }
     tree = manifest("big", contents)
