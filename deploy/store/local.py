@@ -29,6 +29,7 @@ from deploy.store.path import DIGEST, TREE_NAME, Manifest
 
 TIME = (1, 1)  # access and modification, seconds since the epoch
 BATCH_FILES = 1024
+LINK_ATTEMPTS = 5
 BATCH_BYTES = 64 * 1024 * 1024  # what an interruption may cost
 
 
@@ -186,7 +187,7 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
-    def _publish(self, batch: List[Tuple[str, str]]) -> None:
+    def _publish(self, batch: List[Tuple[str, str]], *, replace: bool = False) -> None:
         """Gives finished files their names, durably; empties `batch`."""
         if not batch:
             return
@@ -198,7 +199,12 @@ class LocalStore:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
                 folders.add(self._objects)
             folders.add(folder)
-            os.rename(path, name)
+            try:
+                os.link(path, name)
+            except FileExistsError:
+                # Somebody was quicker. Theirs stays: a tree may be taking links to it right now.
+                if replace:
+                    os.rename(path, name)
         flush(sorted(folders), self._objects)
         batch.clear()
 
@@ -223,7 +229,7 @@ class LocalStore:
         if absent:
             self._remake(absent)
 
-    def _remake(self, paths: List[str]) -> None:
+    def _remake(self, paths: List[str], *, replace: bool = False) -> None:
         """New files for these objects, from what there is of them."""
         with Scratch(self._objects) as scratch:
             batch = []
@@ -236,7 +242,7 @@ class LocalStore:
                 os.chmod(fresh, 0o555 if path.endswith(".x") else 0o444)
                 os.utime(fresh, TIME)
                 batch.append((fresh, path))
-            self._publish(batch)
+            self._publish(batch, replace=replace)
 
     def _fill(self, folder: str, manifest: Manifest) -> None:
         """Makes a tree in an empty folder, all but its name."""
@@ -261,15 +267,20 @@ class LocalStore:
         flush(made, self._trees)
 
     def _add_link(self, source: str, path: str) -> None:
-        try:
-            self._link(source, path)
-        except OSError as error:
-            if error.errno != errno.EMLINK:
-                raise
-            # As many links as the filesystem allows (an empty file, mostly): go on with a new file
-            # of this name. The older trees keep theirs.
-            self._remake([source])
-            self._link(source, path)
+        for _ in range(LINK_ATTEMPTS):
+            try:
+                return self._link(source, path)
+            except FileNotFoundError:
+                # Replaced by another writer between the kernel's look-up and its link.
+                if not os.path.exists(source):
+                    raise
+            except OSError as error:
+                if error.errno != errno.EMLINK:
+                    raise
+                # As many links as the filesystem allows (of an empty file, mostly): go on with a
+                # new file of this name. The older trees keep theirs.
+                self._remake([source], replace=True)
+        return self._link(source, path)
 
     def _write_manifest(self, name: str, manifest: Manifest) -> None:
         with Scratch(self._trees) as scratch:
