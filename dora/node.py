@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import re
@@ -85,8 +84,10 @@ class Node:
 
     async def recv_async(self, timeout: float | None = None) -> Event | None:
         """As `next`, while other tasks of the event loop go on."""
+        from dora.waiting import let_others_run, readable
+
         deadline = _deadline(timeout)
-        await asyncio.sleep(0)  # a node that is flooded must not starve the other tasks
+        await let_others_run()
         while True:
             event = self._stream.take()
             if event is not None:
@@ -97,18 +98,7 @@ class Node:
             if deadline is not None and deadline <= now:
                 return error_event(TIMEOUT)
             ends = [end for end in (deadline, self._stream.deadline()) if end is not None]
-            await self._readable(max(min(ends) - now, 0.0) if ends else None)
-
-    async def _readable(self, seconds: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_reader(self._stream.fileno(), ready.set)
-        try:
-            await asyncio.wait_for(ready.wait(), seconds)
-        except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
-            pass  # a timer is due, or the caller's own timeout is over
-        finally:
-            loop.remove_reader(self._stream.fileno())
+            await readable(self._stream.fileno(), max(min(ends) - now, 0.0) if ends else None)
 
     def try_recv(self) -> Event | None:
         """An event that waits, or None."""

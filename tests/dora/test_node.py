@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from dora.protocol.config import InputConfig
-from tests.dora.harness import RECORD, Playground, events, playground, wait_until
+from tests.dora.harness import RECORD, Playground, events, playground
 
 SEND_THREE = """
     import pyarrow as pa

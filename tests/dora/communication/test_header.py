@@ -1,0 +1,43 @@
+"""What travels beside a value."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dora.communication.base import Kind
+from dora.communication.header import pack_closed, pack_data, unpack
+
+
+def test_a_header_comes_back() -> None:
+    """Kind, time, form, metadata and how the queue should take it."""
+    header = unpack(pack_data("int64", {"a": 1, "flush": True, "request_id": "x"}, 5))
+    assert (Kind.DATA, 5, "int64", True, True) == (
+        header.kind,
+        header.timestamp,
+        header.form,
+        header.flush,
+        header.precious,
+    )
+    assert {"a": 1, "flush": True, "request_id": "x"} == header.read_metadata()
+    assert {} == unpack(pack_data("ipc", {}, 5)).read_metadata()
+    assert (Kind.CLOSED, 7) == unpack(pack_closed(7))[:2]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\1", b"\2" + bytes(20), b"\1\0\xff" + bytes(8), b"\1\0\0" + b"\xff" * 8]
+)
+def test_a_damaged_header_is_refused(data: bytes) -> None:
+    """Too short, of another version, with a wrong length or time."""
+    with pytest.raises(ValueError, match="header"):
+        unpack(data)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_header_or_refused(data: bytes) -> None:
+    """Nothing else ever comes of them."""
+    try:
+        unpack(data).read_metadata()
+    except ValueError:
+        pass  # refused

@@ -1,0 +1,186 @@
+"""The layer between machines, through a real router."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import zenoh
+
+from dora.communication.zenoh import ZenohLayer
+from tests.dora.communication.suite import (
+    ROUTE,
+    LayerSuite,
+    Pair,
+    T,
+    numbers,
+    receive,
+    send_numbers,
+    settle,
+)
+from tests.dora.harness import KILL, ROOT, Playground, playground, wait_until
+
+
+@pytest.fixture(scope="module")
+def area() -> Iterator[Playground]:
+    with playground() as area:
+        area.router()
+        yield area
+
+
+@pytest.fixture
+def pair(area: Playground) -> Iterator[Pair]:
+    layers = ZenohLayer(area.socket()), ZenohLayer(area.socket())
+    yield layers
+    for layer in layers:
+        layer.close()
+
+
+class TestZenohLayer(LayerSuite):
+    def test_messages_of_strangers_are_passed_over(self, pair: Pair, area: Playground) -> None:
+        """Whatever somebody puts on a route, the reader goes on."""
+        publisher, subscription = self.connect(pair)
+        stranger = ZenohLayer(area.socket())
+        session: zenoh.Session = stranger.session
+        header = b"\1\0\5" + bytes(8) + b"int64"
+        for payload, attachment in (
+            (b"x", None),
+            (b"x", b"garbage"),
+            (b"odd", header),
+            (b"", header + b"[]"),
+            (b"", b"\1\0\3" + bytes(8) + b"xyz"),
+        ):
+            session.put(ROUTE, payload, attachment=attachment)
+        stranger.publish(ROUTE).send(b"", {"n": 1}, T)
+        assert [1] == numbers(subscription, 1)
+        stranger.close()
+        publisher.send(b"", {"n": 2}, T)
+        assert [2] == numbers(subscription, 1)
+
+    def test_a_value_that_lies_about_itself_raises_where_it_is_used(
+        self, pair: Pair, area: Playground
+    ) -> None:
+        """A ValueError, no crash."""
+        _, subscription = self.connect(pair)
+        layer = pair[0]
+        assert isinstance(layer, ZenohLayer)
+        layer.session.put(ROUTE, b"garbage", attachment=b"\1\0\3" + bytes(8) + b"ipc")
+        message = receive(subscription)
+        with pytest.raises(ValueError, match="Arrow"):
+            message.value()
+
+
+def test_data_flows_again_after_the_router_was_killed() -> None:
+    """Publisher and subscription reconnect by themselves, and sending meanwhile is harmless."""
+    with playground() as area:
+        router = area.router()
+        layer, other = ZenohLayer(area.socket()), ZenohLayer(area.socket())
+        try:
+            subscription = other.subscribe(ROUTE, 10, "drop_oldest")
+            publisher = layer.publish(ROUTE)
+            settle(publisher, subscription)
+            router.signal(KILL)
+            router.wait()
+            publisher.send(b"", {"n": 0}, T)
+            area.router()
+            settle(publisher, subscription)
+            send_numbers(publisher, range(3))
+            assert [0, 1, 2] == numbers(subscription, 3)
+        finally:
+            layer.close()
+            other.close()
+
+
+SUBSCRIBE = f"""
+import sys
+from dora.communication.zenoh import ZenohLayer
+layer = ZenohLayer(sys.argv[1])
+subscription = layer.subscribe({ROUTE!r}, 10, "drop_oldest")
+print("subscribed", flush=True)
+sys.stdin.read()
+layer.close()
+"""
+
+
+def test_a_hung_subscriber_stalls_nobody(pair: Pair, area: Playground) -> None:
+    """Neither the publisher, nor the other subscriber of the same router."""
+    hung = subprocess.Popen(
+        [sys.executable, "-c", SUBSCRIBE, area.socket()],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert hung.stdout is not None
+        assert b"subscribed\n" == hung.stdout.readline()
+        subscription = pair[1].subscribe(ROUTE, 1000, "drop_oldest")
+        publisher = pair[0].publish(ROUTE)
+        settle(publisher, subscription)
+        os.kill(hung.pid, signal.SIGSTOP)
+        data = bytes(1_000_000)
+        slowest = 0.0
+        for number in range(100):
+            started = time.monotonic()
+            publisher.send(data, {"n": number}, T)
+            slowest = max(slowest, time.monotonic() - started)
+            time.sleep(0.01)
+        publisher.send(b"", {"n": -1}, T)
+        found = []
+        while (number := receive(subscription).metadata["n"]) != -1:
+            found.append(number)
+        # Under backpressure sends take the lease (2 s) or zenoh's 5 s; drops hit the hung one.
+        assert slowest < 2
+        assert 90 <= len(found)
+    finally:
+        os.kill(hung.pid, signal.SIGCONT)
+        assert hung.stdin is not None
+        assert hung.stdout is not None
+        hung.stdin.close()
+        hung.stdout.close()
+        hung.wait()
+
+
+WAIT_FOR_ROUTER = """
+import signal, sys
+from dora.communication.zenoh import ZenohLayer
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("waiting", flush=True)
+layer = ZenohLayer(sys.argv[1])
+print("open", flush=True)
+layer.close()
+"""
+
+
+def test_a_client_waits_for_its_router_and_can_be_interrupted() -> None:
+    """It opens when the router comes, and Ctrl-C ends the wait at once."""
+    with playground() as area:
+        argv = [sys.executable, "-c", WAIT_FOR_ROUTER, area.socket()]
+        patient, hasty = (
+            subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for _ in range(2)
+        )
+        with patient, hasty:
+            assert hasty.stdout is not None
+            assert patient.stdout is not None
+            assert b"waiting\n" == hasty.stdout.readline()
+            time.sleep(0.3)
+            hasty.send_signal(signal.SIGINT)
+            assert -signal.SIGINT == hasty.wait(10)
+            area.router()
+            assert b"waiting\nopen\n" == patient.stdout.read()
+            assert 0 == patient.wait(10)
+
+
+def test_nothing_is_left_in_shared_memory(pair: Pair) -> None:
+    """zenoh's own shared memory would stay behind killed processes."""
+    publisher = pair[0].publish(ROUTE)
+    subscription = pair[1].subscribe(ROUTE, 10, "drop_oldest")
+    settle(publisher, subscription)
+    publisher.send(bytes(1_000_000), {}, T)
+    receive(subscription)
+    wait_until(lambda: not [n for n in os.listdir("/dev/shm") if "zenoh" in n], "no zenoh files")
