@@ -3,7 +3,8 @@
 One JSON object per line each way. A request is `{"op": ..., fields}`; its reply is
 `{"ok": true, ...}` or `{"ok": false, "code": ..., "error": ...}` and then nothing was changed.
 
-    hello                                 agent, pid, root, run, time, boot_id
+    hello        stay?                    agent, pid, root, run, time, boot_id; with `stay` one
+                                          that has nothing to do waits half a minute for work
     deployments                           deployments: {name: {current, hash, created, creator,
                                           lock: {owner, since} | null, units}}
     generation   deployment, number?      generation: as in its file | null; numbers: all there are

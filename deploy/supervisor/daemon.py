@@ -33,7 +33,7 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
-GRACE = 10.0  # seconds for which a supervisor that has nothing to do waits for its first client
+GRACE = 30.0  # seconds for which one that was just started or found waits to be given work
 IDLE = 0.2  # seconds after the last client has gone
 LOCK_WAIT = 10.0  # seconds for which a leaving supervisor's lock is waited for
 
@@ -90,7 +90,11 @@ class Daemon:
         self._deployments = Deployments(self.layout)
         self._engine = Engine(self.layout, journal=Journal(self.layout), on_change=self._changed)
         self._operations = Operations(
-            self._engine, self._deployments, agent=self.agent, upgrade=self._upgrade
+            self._engine,
+            self._deployments,
+            agent=self.agent,
+            upgrade=self._upgrade,
+            stay=self._stay,
         )
         self._adopt()
         self._listener = self._listen()
@@ -172,6 +176,11 @@ class Daemon:
             if self._engine.units.gone(name) and self._deployments.current(name) is None:
                 self._deployments.clear(name)
         self._look()
+
+    def _stay(self) -> None:
+        """Somebody relies on us and will be back: the time until idleness ends us starts anew."""
+        self._was_active = False
+        self._born = time.monotonic()
 
     def _look(self) -> None:
         """Something changed: if that leaves nothing to do, the end comes unless more changes."""

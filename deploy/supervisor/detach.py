@@ -29,7 +29,8 @@ def start(layout: Layout, agent: str) -> Dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     pid, born = 0, 0
     while True:
-        hello = ask(layout.socket, "hello")
+        # what is about to leave for want of work would be gone when the laptop's next word comes
+        hello = ask(layout.socket, "hello", stay=True)
         if hello is not None and hello.get("agent") == agent:
             return hello
         if hello is not None:

@@ -33,6 +33,7 @@ class Operations:
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
+        stay: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
@@ -40,6 +41,7 @@ class Operations:
         self.locks = Locks()
         self._agent = agent
         self._upgrade = upgrade
+        self._stay = stay
         self._clock = clock
         self._table: Dict[str, Callable[[Request, object], Awaitable[Answer]]] = {
             "hello": self._hello,
@@ -72,6 +74,8 @@ class Operations:
             raise Refusal("io", "the disk is full" if full else str(error)) from error
 
     async def _hello(self, request: Request, session: object) -> Answer:
+        if request.flag("stay"):
+            self._stay()
         return {
             "agent": self._agent,
             "pid": os.getpid(),

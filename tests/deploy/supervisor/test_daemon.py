@@ -28,6 +28,16 @@ def test_it_starts_detached_once_and_leaves_when_there_is_nothing_to_do(machine:
     assert machine.layout.generations("flow").joinpath("1.json").exists()
 
 
+def test_a_supervisor_that_was_just_found_waits_for_work(machine: Machine) -> None:
+    """`start` answers for one that had nothing to do any more: it is still there afterwards."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    machine.stop()
+    pid = machine.start()
+    time.sleep(1)
+    assert pid == machine.ask("hello")["pid"]
+
+
 def test_a_second_activation_keeps_unchanged_processes(machine: Machine) -> None:
     """Units whose settings did not change keep their pid; a changed one restarts alone."""
     machine.start()
