@@ -107,14 +107,18 @@ class RemoteStore:
             await channel.close()
 
     async def _missing(self, channel: Channel, wanted: Mapping[str, Manifest]) -> Missing:
-        # Trees first: mostly nothing lacks, and then no object needs to be named.
+        # Names first: mostly nothing lacks, and then no manifest needs to be sent.
         await self._say(channel, op="missing", trees=list(wanted))
         reply = await self._hear(channel)
         trees = tuple(name for name in reply["trees"] if name in wanted)
-        known = objects_of(wanted[name] for name in trees)
-        if known:
-            await self._say(channel, op="missing", objects=list(known))
-            reply = await self._hear(channel)
+        if not trees:
+            return Missing((), {}, int(reply["free"]))
+        manifests = [wanted[name] for name in trees]
+        await self._say(channel, op="offer")
+        for piece in await asyncio.to_thread(lambda: list(encode(manifests))):
+            await channel.write(piece)
+        reply = await self._hear(channel)
+        known = objects_of(manifests)
         lacking = {digest: known[digest][0] for digest in reply["objects"] if digest in known}
         return Missing(trees, lacking, int(reply["free"]))
 
@@ -211,7 +215,6 @@ def _items(source: Objects, missing: Missing, manifests: list[Manifest]) -> Iter
     modes = objects_of(manifests)
     for digest, size in missing.objects.items():
         yield Incoming(digest, size, modes[digest][1], _verified(source, digest, size))
-    yield from manifests
 
 
 def _verified(source: Objects, digest: str, size: int) -> Iterator[bytes]:

@@ -4,12 +4,14 @@ standard library only, Python >= 3.8.
 One JSON object a line, each answered by one line: {"ok": true, ...} or {"ok": false, "code": ...,
 "error": ...}.
 
-    {"op": "missing", "trees": [...], "objects": [...]}   -> trees and objects that lack, free bytes
-    {"op": "collect", "keep": [...]}                      -> trees, objects, bytes that went
-    {"op": "receive"}, then an archive                    -> {"received": n} now and then, then
-                                                             objects, bytes, trees that came
+    {"op": "missing", "trees": [...]}          -> trees that lack, free bytes
+    {"op": "offer"}, an archive of trees       -> objects of these that lack, free bytes
+    {"op": "receive"}, an archive of objects   -> {"received": n} now and then; in the end objects,
+                                                  bytes, and trees that are there: those offered
+    {"op": "collect", "keep": [...]}           -> trees, objects, bytes that went
 
-After an archive the conversation is over. So it is after anything that makes no sense.
+So a manifest travels once, and packed. After `receive` the conversation is over, as it is after
+anything that makes no sense.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ import sys
 import time
 from typing import Any, BinaryIO, Callable, Dict, List, Optional, Sequence
 
-from deploy.store.archive import receive
-from deploy.store.base import MissingObjects
+from deploy.store.archive import decode, receive
+from deploy.store.base import MissingObjects, objects_of
 from deploy.store.collect import collect
 from deploy.store.local import LocalStore
+from deploy.store.path import Manifest
 
 LONGEST_LINE = 64 * 1024 * 1024  # bytes; half a million digests
 BETWEEN_REPORTS = 0.2  # seconds
@@ -58,6 +61,7 @@ class _Session:
         self._stdout = stdout
         self._clock = clock
         self._reported = clock()
+        self._offered: Dict[str, Manifest] = {}
 
     def run(self) -> int:
         while True:
@@ -68,7 +72,10 @@ class _Session:
                 request = json.loads(line)
                 op = request["op"]
                 if op == "missing":
-                    self._say(self._missing(_texts(request, "trees"), _texts(request, "objects")))
+                    missing = self._store.missing_trees(_texts(request, "trees"))
+                    self._say({"trees": missing, "free": free(self._store.root)})
+                elif op == "offer":
+                    self._offer()
                 elif op == "collect":
                     done = collect(self._store, _texts(request, "keep"))
                     self._say({"trees": done.trees, "objects": done.objects, "bytes": done.bytes})
@@ -93,17 +100,21 @@ class _Session:
         self._write({"ok": False, "code": code, "error": error})
         return 1
 
-    def _missing(self, trees: List[str], objects: List[str]) -> Dict[str, Any]:
-        return {
-            "trees": self._store.missing_trees(trees),
-            "objects": self._store.missing_objects(objects),
-            "free": free(self._store.root),
-        }
+    def _offer(self) -> None:
+        for item in decode(self._read):
+            if not isinstance(item, Manifest):
+                raise ValueError("an object among the trees that are offered")
+            self._offered[item.name] = item
+        lacking = self._store.missing_objects(objects_of(self._offered.values()))
+        self._say({"objects": lacking, "free": free(self._store.root)})
 
     def _receive(self) -> None:
         with self._store.writing():
             done = receive(self._read, self._store, self._report)
-        self._say({"objects": done.objects, "bytes": done.bytes, "trees": done.trees})
+            for manifest in self._offered.values():
+                self._store.put_tree(manifest)
+        trees = [*done.trees, *self._offered]
+        self._say({"objects": done.objects, "bytes": done.bytes, "trees": trees})
 
     def _read(self, limit: int) -> bytes:
         return self._stdin.read1(limit)  # type: ignore[attr-defined, no-any-return]
