@@ -100,7 +100,7 @@ class LocalConnection:
         self._closed.set()
         channels = list(self._channels)
         for channel in channels:
-            channel.inbox.end(self.lost())
+            channel.give_up(self.lost())
             channel.signal(signal.SIGHUP)
             await channel.close()
         try:
@@ -180,6 +180,13 @@ class _Local:
     def signal(self, number: int) -> None:
         """Ends what runs at the other end, if that is ours to end."""
 
+    def give_up(self, error: MachineError | None) -> None:
+        """Nothing can be written or read any more, because of `error`; None is a clean end. What
+        was given up once stays so."""
+        if self._ended is None:
+            self._ended = error or self.gone()
+        self.inbox.end(error)
+
     def gone(self) -> ConnectionLost:
         return ConnectionLost(self.connection.machine.id, "the other side has closed the channel")
 
@@ -205,8 +212,7 @@ class _Socket(_Local, asyncio.Protocol):
         self.gate.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._ended = self.gone()
-        self.inbox.end(self._ended)
+        self.give_up(self.gone())
         self.gate.resume_writing()
         self.done.set()
         self.connection.left(self)
@@ -270,8 +276,7 @@ class _Command(_Local, asyncio.SubprocessProtocol):
         await self.write_eof()
 
     async def close(self) -> None:
-        self._ended = self._ended or self.gone()
-        self.inbox.end(self._ended)
+        self.give_up(self.gone())
         for fd in (0, 1, 2):
             pipe = self._transport.get_pipe_transport(fd)
             if pipe is not None:
@@ -288,9 +293,9 @@ class _Command(_Local, asyncio.SubprocessProtocol):
         """The stream ends when the command has and its output is read to the end."""
         if self.status is None or self._open_pipes:
             return
-        self._ended = self.gone()
-        if self.status != 0:
-            self._ended = CommandFailed(
+        failed = None
+        if self.status != 0 and not self._raw:
+            failed = CommandFailed(
                 self.connection.machine.id, shlex.join(self._argv), self.status, self.stderr.text
             )
-        self.inbox.end(None if self._raw or self.status == 0 else self._ended)
+        self.give_up(failed)

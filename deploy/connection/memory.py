@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from deploy.connection.base import Channel, Completed
-from deploy.connection.stream import Inbox, Tail
+from deploy.connection.stream import PIECE, STDERR_TAIL, Inbox, Tail
 from deploy.errors import CommandFailed, ConnectionFailed, ConnectionLost, MachineError
 from deploy.inventory import Machine
 
@@ -146,7 +146,7 @@ class MemoryConnection:
         self._check()
         self._target.commands.append(list(argv))
         ours, theirs = self._pair()
-        tail = Tail(10**9 if raw else 4096)
+        tail = Tail(10**9 if raw else STDERR_TAIL)
 
         async def execute() -> None:
             program = self._target.programs.get(argv[0])
@@ -166,7 +166,7 @@ class MemoryConnection:
             if ours.status != 0 and not raw:
                 failed = CommandFailed(self.machine.id, shlex.join(argv), ours.status, tail.text)
             ours.inbox.end(failed)
-            theirs.inbox.end(self._gone())
+            theirs.inbox.end(self.gone())
 
         self._spawn(execute())
         return ours, tail
@@ -177,7 +177,7 @@ class MemoryConnection:
         self._ends |= {ours, theirs}
         return ours, theirs
 
-    def _gone(self) -> ConnectionLost:
+    def gone(self) -> ConnectionLost:
         return ConnectionLost(self.machine.id, "the other side has closed the channel")
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -202,12 +202,13 @@ class _End:
         self.status = 0
 
     async def write(self, data: bytes) -> None:
-        await self.peer.inbox.room()
-        if self._lost is not None:
-            raise ConnectionLost(self._lost.machine, self._lost.reason)
-        if self._sent_eof or self.peer.inbox.ended:
-            raise self._connection._gone()
-        self.peer.inbox.feed(data)
+        for start in range(0, len(data), PIECE):
+            await self.peer.inbox.room()
+            if self._lost is not None:
+                raise ConnectionLost(self._lost.machine, self._lost.reason)
+            if self._sent_eof or self.peer.inbox.ended:
+                raise self._connection.gone()
+            self.peer.inbox.feed(data[start : start + PIECE])
         await asyncio.sleep(0)
 
     async def write_eof(self) -> None:
@@ -222,7 +223,7 @@ class _End:
 
     async def close(self) -> None:
         self.peer.inbox.end()
-        self.die(self._connection._gone())
+        self.die(self._connection.gone())
 
     def die(self, error: ConnectionLost) -> None:
         if self._lost is None:
@@ -233,8 +234,7 @@ class _End:
 
 async def _send(channel: _End, data: bytes) -> None:
     try:
-        for start in range(0, len(data), 262144):
-            await channel.write(data[start : start + 262144])
+        await channel.write(data)
         await channel.write_eof()
     except ConnectionLost:
         pass  # a program need not read its stdin; a dead connection shows in its output

@@ -193,8 +193,8 @@ class Lan:
         return sorted(found, key=lambda process: process.pid)
 
     def kill(self, i: int, pid: int, number: int = signal.SIGKILL) -> None:
-        """Signals a process by the pid that the robot knows it by."""
-        self.run(i, ["kill", f"-{int(number)}", str(pid)])
+        """Signals a process by the pid that the robot knows it by, unless it has ended already."""
+        self.run(i, ["kill", f"-{int(number)}", str(pid)], check=False)
 
     # What happens to robots
 

@@ -72,6 +72,8 @@ class SshConnection:
             raise MachineError(
                 self.machine.id,
                 f"nobody listens at {path}, or user {self._user} may not connect to it",
+                hint="sshd does not tell more; it also says this when its sshd_config has "
+                "`AllowStreamLocalForwarding no`",
             )
         return opened
 
@@ -133,13 +135,7 @@ class SshConnection:
                 ),
                 feed,
             )
-        except asyncssh.ChannelOpenError as error:
-            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise MachineError(
-                    self.machine.id,
-                    f"sshd does not forward Unix sockets: {error.reason}",
-                    hint="set `AllowStreamLocalForwarding yes` in the machine's sshd_config",
-                ) from None
+        except asyncssh.ChannelOpenError:
             return None
         return channel
 
