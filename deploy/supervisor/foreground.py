@@ -125,9 +125,15 @@ class Foreground:
         return self._engine.states()
 
     def _changed(self, keys: Set[Key]) -> None:
-        self._read_logs()  # what a unit said before it ended is told before that
-        for key in sorted(keys):
-            self._on_event(StateChanged(self._engine.state(key)))
+        # what a unit says comes after the news that it runs and before the news that it has ended
+        states = [self._engine.state(key) for key in sorted(keys)]
+        for state in states:
+            if state["pid"] is not None:
+                self._on_event(StateChanged(state))
+        self._read_logs()
+        for state in states:
+            if state["pid"] is None:
+                self._on_event(StateChanged(state))
         self._look()
 
     def _look(self) -> None:

@@ -25,6 +25,10 @@ from deploy.unit import Unit
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# Put between `setpriv` and a unit's command: if we died before `setpriv` had its say, nobody would
+# tell the unit.
+ORPHANED = 'test "$PPID" = "$0" && exec "$@"'
+
 # Put before a unit's command when `setpriv` is missing: dies with its parent, becomes the unit.
 MORTAL = """
 import ctypes, os, sys
@@ -93,11 +97,12 @@ class Processes:
                 raise SpawnFailed(f"{program!r} is not a program on this machine")
         argv = list(unit.argv)
         if self.mortal:
+            parent = str(os.getpid())
             setpriv = shutil.which("setpriv", path=DEFAULT_PATH)
             if setpriv is not None:
-                argv = [setpriv, "--pdeathsig", "KILL", "--", *argv]
+                argv = [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", ORPHANED, parent, *argv]
             else:
-                argv = [sys.executable, "-I", "-S", "-c", MORTAL, str(os.getpid()), *argv]
+                argv = [sys.executable, "-I", "-S", "-c", MORTAL, parent, *argv]
         if unit.cores:
             lacking = sorted(set(unit.cores) - online_cores())
             if lacking:

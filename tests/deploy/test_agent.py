@@ -43,6 +43,7 @@ def test_the_bundle_is_what_runs_on_machines_and_nothing_else() -> None:
 def test_the_bundle_is_the_same_in_every_process() -> None:
     """Its hash is the agent's name: two laptops of one version agree on it."""
     program = "from deploy import agent; print(agent.bundle().hash)"
+    agent.bundle.cache_clear()  # of sources that may have been edited since
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     done = subprocess.run(
         [sys.executable, "-c", program],

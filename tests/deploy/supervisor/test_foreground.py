@@ -107,8 +107,8 @@ def test_units_die_with_a_killed_caller(machine: Machine) -> None:
     ) as process:
         assert process.stdout is not None
         pids = json.loads(process.stdout.readline())
-        assert 2 == len([pid for pid in pids if alive(pid)])
-        process.kill()
+        assert 2 == len(pids)
+        process.kill()  # some units may be on their way to becoming mortal still
     until(lambda: not any(alive(pid) for pid in pids), "the end of the units")
 
 
