@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from deploy.connection.connect import Connections
-from deploy.errors import DeployError, MachineError
+from deploy.errors import DeployError, MachineError, Refused
 from deploy.events import Unreachable
 from deploy.session import Session
 from dora.cli import files
@@ -43,19 +43,23 @@ async def command(
     connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            having = only_deployment(found.sessions, deployment)
-            name, sessions = having
+            name, sessions = only_deployment(found.sessions, deployment)
+            refusals: list[Refused] = []
 
             async def one(session: Session) -> None:
                 try:
                     await session.start_supervisor()
                     async for line in follow(session, name, tail=tail, units=nodes, more=more):
                         _show(out, line)
+                except Refused as refused:
+                    refusals.append(refused)  # a node that is on another machine
                 except MachineError as error:
                     out.event(Unreachable(session.machine.id, error))
                     found.unreachable[session.machine.id] = error
 
             await asyncio.gather(*(one(session) for session in sessions))
+            if len(refusals) == len(sessions):
+                raise DeployError("\n".join(map(str, refusals)), hint=f"dora status {name}")
             return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
     finally:
         await connect.close()
@@ -64,11 +68,14 @@ async def command(
 def only_deployment(
     sessions: dict[str, Session], name: str | None
 ) -> tuple[str, tuple[Session, ...]]:
-    """The deployment that is meant, and the machines that know it.
-    Raises DeployError when there is none, or no name and several."""
-    known = sorted({it for session in sessions.values() for it in session.facts.deployments})
-    if name is None and len(known) == 1:
-        name = known[0]
+    """The deployment that is meant, and the machines that know it; without a name the only one
+    that runs, or the only one there ever was. Raises DeployError when that is not clear."""
+    facts = [session.facts for session in sessions.values()]
+    known = sorted({name for one in facts for name in one.deployments})
+    running = {name for one in facts for name, it in one.deployments.items() if it.current}
+    for candidates in (running, known):
+        if name is None and len(candidates) == 1:
+            (name,) = candidates
     if name is None or name not in known:
         what = f"no deployment {name!r}" if name else "no deployment was named"
         raise DeployError(

@@ -18,6 +18,9 @@ from dora.errors import DataflowError, Located, PlacementError
 from dora.placement.place import place
 
 
+PLENTY = 1024  # cores: nobody was asked how many there are
+
+
 @click.command("validate")
 @files.flow_argument
 @files.inventory_option
@@ -42,7 +45,7 @@ async def command(flow: str, inventory: str | None, as_json: bool) -> Exit:
         nodes = len(loaded.dataflow.nodes)
         if machines is not None:
             every = tuple(machines.machines.values())
-            place(loaded.dataflow, every, available={it.id: 1 for it in every}, current={})
+            place(loaded.dataflow, every, available={it.id: PLENTY for it in every}, current={})
     except (DataflowError, PlacementError) as error:
         errors += error.issues
 

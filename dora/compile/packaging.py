@@ -7,7 +7,6 @@ Two ways to package: `Closure` ships everything to a machine that has nothing bu
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from deploy.deployment import Files, PythonEnvironment, Source
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import escape
+from dora.dataflow.environment import RESERVED
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 
@@ -30,9 +30,6 @@ NODE_REQUIREMENTS = ("pyarrow>=15", "eclipse-zenoh>=1.10")
 
 # The modules of this package that run in nodes and routers; its other folders are the laptop's.
 NODE_MODULES = ("*.py", "protocol/**", "communication/**")
-
-# Names that a flow file may not set: they are how nodes find their dataflow (as in dora).
-RESERVED = ("DORA_NODE_CONFIG", "DORA_RUNTIME_CONFIG", "LD_PRELOAD", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -127,9 +124,7 @@ class InPlace:
 
 
 def _command(node: Node) -> list[str]:
-    """The words of a node's command; `path` of the 2022 form may hold several."""
-    words = shlex.split(node.path or "")
-    return [*(words if len(words) > 1 else [node.path or ""]), *node.args]
+    return [node.path or "", *node.args]
 
 
 def _script_word(command: list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.fleet import Fleet, processes_below
+from tests.scenarios.fleet import Fleet
 
 EMBEDDED = "machines:\n  base: {host: embedded}\n  rover: {host: embedded}\n"
 
@@ -19,17 +19,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The laptop's home folder, with the disks of the embedded machines in it: what one story
+    copied there, the next need not copy again."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def embedded(tmp_path: Path, cache: Path) -> Iterator[Fleet]:
-    """Two embedded machines, `base` and `rover`, in a home of their own."""
+def embedded(home: Path, cache: Path, tmp_path: Path) -> Iterator[Fleet]:
+    """Two embedded machines, `base` and `rover`, on which nothing runs."""
     inventory = tmp_path / "machines.yml"
     inventory.write_text(EMBEDDED)
-    home = tmp_path / "home"
-    home.mkdir()
     shm = set(os.listdir("/dev/shm"))
     fleet = Fleet(home, inventory, cache=cache)
     yield fleet
     for name in {row["deployment"] for row in fleet.json("status")["nodes"]}:
         fleet.dora("stop", name)
-    assert {} == processes_below(home)
+    fleet.assert_nothing_is_left()
     assert set() == set(os.listdir("/dev/shm")) - shm

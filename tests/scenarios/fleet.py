@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy.supervisor.layout import Layout
+
 PATIENCE = 60.0  # seconds, for what takes a moment on a busy machine
 
 
@@ -85,6 +87,15 @@ class Fleet:
         return [json.loads(row)["line"] for row in done.stdout.splitlines()]
 
 
+    def assert_nothing_is_left(self) -> None:
+        """No process of the embedded machines, no socket, no pipe."""
+        wait_until(lambda: not processes_below(self.home), "the last process to end")
+        machines = (self.home / "data/dora/embedded").glob("*/.local/share/dora")
+        runs = [Layout(str(root)).run for root in machines]  # a short path, often in /tmp
+        found = [path for root in (self.home, *runs) for path in root.rglob("*")]
+        assert [path for path in found if path.is_socket() or path.is_fifo()] == []
+
+
 def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     """Polls until `condition()` is true. Raises AssertionError, naming `what`, if it never is."""
     end = time.monotonic() + timeout
@@ -115,10 +126,6 @@ def processes_below(folder: Path) -> dict[int, str]:
             if str(folder) in line and alive(int(entry.name)):
                 found[int(entry.name)] = line
     return found
-
-
-def sockets_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_socket() or path.is_fifo()]
 
 
 def write_flow(folder: Path, scripts: Mapping[str, str], flow: str) -> Path:
