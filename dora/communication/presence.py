@@ -38,12 +38,13 @@ class Presence:
     def announce(self) -> None:
         """From now on others see this node; its subscriptions should be declared before."""
         key = f"{self._dataflow}/@node/{self._node}/{self._process}"
-        self._token = self._session.liveliness().declare_token(key)
+        self._token = zenoh.hold(self._session.liveliness().declare_token(key))
 
     def leave(self, why: Left) -> None:
         """Says why, then takes the token back, in this order for everybody who listens."""
         self._session.put(f"{self._dataflow}/@left/{self._node}/{self._process}", why.value)
         if self._token is not None:
+            zenoh.release(self._token)
             self._token.undeclare()
             self._token = None
 

@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import zenoh
 
@@ -42,6 +42,8 @@ LEASE = 2000  # ms without a sign of life until a link counts as dead
 CLOSE_TIMEOUT = 3.0  # s; closing waits for what is under way to a router that may be hung
 
 _RUNTIME = "ZENOH_RUNTIME"
+
+T = TypeVar("T")
 
 
 def client_settings(socket: str) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def open_session(settings: Mapping[str, Any], runtime: str) -> zenoh.Session:
             os.environ.pop(_RUNTIME, None)
     if isinstance(outcome[0], Exception):
         raise DoraError(f"zenoh could not start: {outcome[0]}") from outcome[0]
-    return outcome[0]
+    return hold(outcome[0])
 
 
 def close_session(session: zenoh.Session) -> None:
@@ -120,6 +122,32 @@ def close_session(session: zenoh.Session) -> None:
     thread = threading.Thread(target=close, name="zenoh-close", daemon=True)
     thread.start()
     thread.join(CLOSE_TIMEOUT)
+    release(session)
+
+
+_held: dict[int, Any] = {}  # zenoh's objects that are open, by id
+
+
+def hold(item: T) -> T:
+    """`item`, which a forked child must not destroy: to undeclare anything there hangs for ever."""
+    _held[id(item)] = item
+    return item
+
+
+def release(item: Any) -> None:
+    """`item` is closed, or about to be."""
+    _held.pop(id(item), None)
+
+
+def _leak_in_child() -> None:
+    if _held:
+        import ctypes  # only here: it is slow to load, and nodes rarely fork
+
+        for item in _held.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(item))
+
+
+os.register_at_fork(after_in_child=_leak_in_child)
 
 
 def direct(callback: Callable[[zenoh.Sample], None]) -> Any:
@@ -169,8 +197,10 @@ class ZenohLayer:
 
 class ZenohPublisher:
     def __init__(self, session: zenoh.Session, route: str) -> None:
-        self._publisher = session.declare_publisher(
-            route, congestion_control=zenoh.CongestionControl.DROP, express=False
+        self._publisher = hold(
+            session.declare_publisher(
+                route, congestion_control=zenoh.CongestionControl.DROP, express=False
+            )
         )
         self._closed = False
 
@@ -191,6 +221,7 @@ class ZenohPublisher:
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""
         self._closed = True
+        release(self._publisher)
 
     def _put(self, payload: bytes | bytearray, header: bytes) -> None:
         if not self._closed:
@@ -202,7 +233,7 @@ class ZenohSubscription:
         self._route = route
         self._inbox: Inbox[tuple[Header, Any]] = Inbox(limit)
         self._closed = False
-        self._subscriber = session.declare_subscriber(route, direct(self._on_sample))
+        self._subscriber = hold(session.declare_subscriber(route, direct(self._on_sample)))
 
     @property
     def dropped(self) -> int:
@@ -235,6 +266,7 @@ class ZenohSubscription:
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""
         self._closed = True
+        release(self._subscriber)
         self._inbox.close()
 
     def _on_sample(self, sample: zenoh.Sample) -> None:

@@ -5,6 +5,7 @@ The unit says that it is ready by sd_notify; the other side asks it to leave wit
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 
@@ -15,6 +16,8 @@ NOTIFY_SOCKET = "NOTIFY_SOCKET"
 STOP = "stop"
 
 _LONGEST_LINE = 4096
+
+logger = logging.getLogger("dora")
 
 
 class ControlPipe:
@@ -57,11 +60,14 @@ class ControlPipe:
 def notify_ready() -> None:
     """Tells $NOTIFY_SOCKET, if there is one, that this process is ready.
 
-    Raises OSError if it is named but nobody listens there.
+    A listener that is away (killed, and not yet replaced) is no reason not to run.
     """
     path = os.environ.get(NOTIFY_SOCKET)
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.sendto(b"READY=1\n", address)
+        try:
+            sock.sendto(b"READY=1\n", address)
+        except OSError as error:
+            logger.warning("nobody to tell that this process is ready (%s): %s", path, error)

@@ -153,7 +153,7 @@ class Playground:
         self.write_document()
 
     def write_document(self) -> None:
-        text = DataflowSummary("flow", self._nodes, self.descriptor).to_text()
+        text = DataflowSummary("flow", self._nodes, descriptor=self.descriptor).to_text()
         temporary = self.folder / "documents" / "new"
         temporary.write_text(text)
         temporary.rename(self.folder / "documents" / DOCUMENT)

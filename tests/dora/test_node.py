@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from dora.protocol.config import InputConfig
-from tests.dora.harness import RECORD, Playground, events, playground
+from tests.dora.harness import RECORD, Playground, events, playground, wait_until
 
 SEND_THREE = """
     import pyarrow as pa
@@ -96,3 +99,435 @@ def test_a_burst_before_the_end_arrives_whole(area: Playground) -> None:
     sink.wait()
     expected = [[number] for number in range(1000)]
     assert expected == [event["value"] for event in events(sink) if event["type"] == "INPUT"]
+
+
+def test_outside_of_a_dataflow_the_node_says_so_at_once(area: Playground) -> None:
+    """With what to do, whatever id the program gives."""
+    process = area.program(
+        "alone",
+        ["-c", "from dora import Node; Node('camera')"],
+        {"DORA_NODE_CONFIG": ""},
+        ready=False,
+    )
+    assert 1 == process.wait()
+    assert "RuntimeError: not part of a dataflow" in process.text()
+    assert "dora run" in process.text()
+
+
+def test_timers_tick_at_once_and_then_periodically(area: Playground) -> None:
+    """With an empty value, and only the time as metadata."""
+    timer = InputConfig("dora/timer/millis/20", "timer", interval=20_000_000)
+    area.node("clock", {"tick": timer})
+    clock = area.start(
+        "clock",
+        """
+        import time
+        from dora import Node
+        started = time.monotonic()
+        node = Node()
+        for count in range(5):
+            event = node.next()
+            assert event["type"] == "INPUT" and event["id"] == "tick", event
+            assert list(event["metadata"]) == ["timestamp"] and len(event["value"]) == 0
+        assert time.monotonic() - started > 0.07
+        """,
+    )
+    assert 0 == clock.wait(), clock.text()
+
+
+def test_a_stop_request_reaches_a_waiting_node(area: Playground) -> None:
+    """It gets STOP, its stream ends, and its readers are left alone: it may be replaced."""
+    area.node("source", {"tick": InputConfig("dora/timer/secs/60", "timer", interval=60 * 10**9)})
+    area.node("source", {}, outputs=("number",))
+    area.node("sink", {"n": "source/number"})
+    sink = area.start("sink", RECORD)
+    source = area.start("source", RECORD)
+    area.stop("source")
+    assert 0 == source.wait()
+    assert [{"type": "STOP", "id": "MANUAL"}] == events(source)
+    source = area.start("source", SEND_THREE)
+    assert (0, 0) == (source.wait(), sink.wait())
+    assert ["INPUT"] * 3 + ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+
+
+def test_a_stop_request_ends_the_start_barrier(area: Playground) -> None:
+    """Nobody waits for readers that never come when told to leave."""
+    area.node("source", outputs=("number",), barrier=1000)
+    area.node("sink", {"n": "source/number"})
+    source = area.start("source", RECORD)
+    area.stop("source")
+    assert 0 == source.wait()
+    assert [{"type": "STOP", "id": "MANUAL"}] == events(source)
+
+
+def test_without_its_readers_a_node_starts_late_and_says_whom_it_missed(area: Playground) -> None:
+    """The barrier is bounded."""
+    area.node("source", outputs=("number",), barrier=0.3)
+    area.node("sink", {"n": "source/number"})
+    source = area.start("source", SEND_THREE)
+    assert 0 == source.wait()
+    assert "sink" in source.text()
+
+
+def test_a_killed_producer_comes_back_to_its_readers(area: Playground) -> None:
+    """With a restart policy its outputs stay open, and data flows again."""
+    area.node("source", outputs=("number",), restart="on-failure")
+    area.node("sink", {"n": "source/number"})
+    sink = area.start("sink", RECORD)
+    first = area.start("source", SEND_THREE + "    import time; time.sleep(600)\n")
+    wait_until(lambda: len(events(sink)) == 3, "the first three")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    again = area.start("source", SEND_THREE, env={"DEPLOY_RESTARTS": "1"})
+    assert (0, 0) == (again.wait(), sink.wait())
+    assert ["INPUT"] * 6 + ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+
+
+def test_a_killed_consumer_comes_back_to_its_producer(area: Playground) -> None:
+    """The producer does not notice."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": "source/number"}, restart="always")
+    sink = area.start("sink", RECORD)
+    area.start(
+        "source",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        for number in range(100_000):
+            node.send_output("number", b"x")
+            time.sleep(0.01)
+        """,
+    )
+    wait_until(lambda: len(events(sink)) > 3, "data")
+    sink.signal(signal.SIGKILL)
+    sink.wait()
+    sink = area.start("sink", RECORD)
+    wait_until(lambda: len(events(sink)) > 3, "data again")
+
+
+def test_a_reader_that_starts_after_the_end_is_told(area: Playground) -> None:
+    """Rather than wait for ever for a producer that has finished."""
+    area.node("source", outputs=("number",), barrier=0)
+    area.node("sink", {"n": "source/number"})
+    assert 0 == area.start("source", SEND_THREE).wait()
+    sink = area.start("sink", RECORD)
+    assert 0 == sink.wait()
+    assert ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+
+
+def test_a_hung_node_is_not_taken_for_dead(area: Playground) -> None:
+    """Its inputs and outputs go on when it does, even after its link was given up."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": "source/number"})
+    sink = area.start("sink", RECORD)
+    source = area.start("source", SEND_THREE + "    node.next()\n")
+    wait_until(lambda: len(events(sink)) == 3, "the first three")
+    source.signal(signal.SIGSTOP)
+    # The link is given up after 2 s; a dead node's outputs would close 1 s later.
+    time.sleep(4)
+    assert 3 == len(events(sink))
+    source.signal(signal.SIGCONT)
+    source.signal(signal.SIGKILL)
+    assert 0 == sink.wait()
+
+
+def test_a_slow_consumer_gets_the_latest(area: Playground) -> None:
+    """Queue size 1: whatever else came meanwhile is dropped."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": InputConfig("source/number", "zenoh", queue_size=1)})
+    sink = area.start(
+        "sink",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        event = node.next()
+        time.sleep(1)
+        print(node.next()["value"][0], flush=True)
+        print(node.next()["type"], flush=True)
+        """,
+    )
+    area.start(
+        "source",
+        """
+        import time
+        import pyarrow as pa
+        from dora import Node
+        node = Node()
+        for number in range(50):
+            node.send_output("number", pa.array([number]))
+            time.sleep(0.002)
+        """,
+    )
+    assert 0 == sink.wait()
+    assert ["49", "INPUT_CLOSED"] == sink.lines()
+
+
+def test_no_input_starves_another(area: Playground) -> None:
+    """A flooded input takes turns with the others."""
+    area.node("flood", outputs=("x",))
+    area.node("drip", outputs=("x",))
+    area.node(
+        "sink",
+        {
+            "flood": InputConfig("flood/x", "zenoh", queue_size=500),
+            "drip": InputConfig("drip/x", "zenoh", queue_size=500),
+        },
+    )
+    send = "from dora import Node\nnode = Node()\nfor _ in range({}): node.send_output('x', b'')\n"
+    sink = area.start(
+        "sink",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        time.sleep(2)
+        print("".join(event["id"][0] for event in node if event["type"] == "INPUT"), flush=True)
+        """,
+    )
+    flood = area.start("flood", send.format(400))
+    drip = area.start("drip", send.format(20))
+    assert (0, 0, 0) == (flood.wait(), drip.wait(), sink.wait())
+    order = sink.text()
+    assert (400, 20) == (order.count("f"), order.count("d"))
+    assert "d" * 20 == order[:41].replace("f", "")
+
+
+API = """
+    import json, logging, sys, threading
+    import numpy as np
+    import pyarrow as pa
+    from datetime import datetime, timezone
+    from dora import DoraStatus, Node
+
+    def raises(error, function, *args):
+        try:
+            function(*args)
+        except error as caught:
+            return str(caught)
+        raise AssertionError(f"{function} {args} raised nothing")
+
+    node = Node()
+    assert node.try_recv() is None and node.drain() == [] and node.is_empty()
+    assert node.next(timeout=0.01)["type"] == "ERROR"
+    assert node.next(0)["error"].startswith("Timeout event stream error: Receiver timed out")
+    raises(ValueError, node.next, -1)
+    raises(ValueError, node.next, float("nan"))
+    assert node.dataflow_id() == "0190-test"
+    assert node.dataflow_descriptor() == {"nodes": ["described"]}
+    assert node.node_config()["inputs"]["me"]["source"] == "self/out"
+    assert node.node_config()["outputs"] == ["out"]
+    assert (node.restart_count(), node.is_restart()) == (2, True)
+    assert abs((node.timestamp() - datetime.now(timezone.utc)).total_seconds()) < 60
+    for bad in ("text", 1, None, [1], {"a": 1}, pa.scalar(1), np.zeros((2, 2))):
+        assert "out" in raises(RuntimeError, node.send_output, "out", bad)
+    raises(TypeError, node.send_output, 1, b"")
+    raises(TypeError, node.send_output, "out")
+    raises(TypeError, node.send_output, "out", b"", "metadata")
+    raises(RuntimeError, node.send_output, "", b"")
+    raises(RuntimeError, node.send_output, "a b", b"")
+    node.send_output("undeclared", b"")
+    node.log("info", "said", target="here", fields={"a": "b"})
+    node.log_error("bad")
+    logging.info("logged")
+    request = node.send_service_request("out", b"question")
+    metadata = node.next(10)["metadata"]
+    assert metadata["request_id"] == request and metadata["timestamp"].tzinfo is not None
+    given = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    node.send_service_response("out", b"", {"request_id": request, "timestamp": given})
+    assert node.next(10)["metadata"] == {"request_id": request, "timestamp": given}
+    # One thread waits while another sends.
+    threading.Timer(0.2, lambda: node.send_output(output_id="out", data=np.arange(3))).start()
+    event = node.next()
+    assert event["value"].equals(pa.array([0, 1, 2])) and not node.is_empty() is False
+    assert DoraStatus.STOP.value == 1
+    print("fine", flush=True)
+"""
+
+
+def test_the_methods_of_a_node_do_what_existing_programs_expect(area: Playground) -> None:
+    """Results, errors and log lines; the node reads its own output."""
+    area.descriptor = {"nodes": ["described"]}
+    area.node("self", {"me": "self/out"}, outputs=("out",))
+    process = area.start("self", API, env={"DEPLOY_RESTARTS": "2"})
+    assert 0 == process.wait(), process.text()
+    assert "fine" in process.lines()
+    logged = [json.loads(line) for line in process.lines() if line.startswith("{")]
+    assert ["warn", "info", "error", "info"] == [line["level"] for line in logged]
+    assert "'undeclared' is not in the node's output list (out)" in logged[0]["message"]
+    assert ("said", "here", {"a": "b"}, "self") == tuple(
+        logged[1][key] for key in ("message", "target", "fields", "node_id")
+    )
+    assert ("logged", "root") == (logged[3]["message"], logged[3]["target"])
+
+
+def test_a_node_can_be_awaited(area: Playground) -> None:
+    """Other tasks go on, timers tick, timeouts are events, and the end is None."""
+    timer = InputConfig("dora/timer/millis/50", "timer", interval=50_000_000)
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": "source/number"})
+    area.node("clock", {"tick": timer})
+    clock = area.start(
+        "clock",
+        """
+        import asyncio
+        from dora import Node
+        node = Node()
+        async def main():
+            turns = 0
+            async def other():
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0.001)
+            task = asyncio.create_task(other())
+            assert [(await node.recv_async())["id"] for _ in range(4)] == ["tick"] * 4
+            assert turns > 10
+            assert (await node.recv_async(timeout=0.001))["type"] == "ERROR"
+        asyncio.run(main())
+        """,
+    )
+    sink = area.start(
+        "sink",
+        """
+        import asyncio
+        from dora import Node
+        async def main():
+            node = Node()
+            found = []
+            while (event := await node.recv_async()) is not None:
+                found.append(event["type"])
+            assert await node.recv_async() is None
+            try:
+                node.drain()
+            except RuntimeError:
+                found.append("ended")
+            print(*found, flush=True)
+        asyncio.run(main())
+        """,
+    )
+    area.start("source", SEND_THREE)
+    assert (0, 0) == (clock.wait(), sink.wait()), clock.text() + sink.text()
+    assert ["INPUT INPUT INPUT INPUT_CLOSED STOP ended"] == sink.lines()
+
+
+def test_a_silent_input_closes_and_recovers(area: Playground) -> None:
+    """After its timeout, and with its next message."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": InputConfig("source/number", "zenoh", timeout=0.3)})
+    sink = area.start("sink", RECORD)
+    area.start(
+        "source",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        node.send_output("number", b"")
+        time.sleep(1.5)
+        node.send_output("number", b"")
+        """,
+    )
+    assert 0 == sink.wait()
+    types = [event["type"] for event in events(sink)]
+    expected = ["INPUT", "INPUT_CLOSED", "INPUT_RECOVERED", "INPUT", "INPUT_CLOSED", "STOP"]
+    # On a busy machine the source may start later than the timeout.
+    assert expected == types or ["INPUT_CLOSED", "INPUT_RECOVERED", *expected] == types
+
+
+def test_a_node_can_be_dropped_and_made_again(area: Playground) -> None:
+    """Its readers are told, and hear it again."""
+    area.node("source", outputs=("number",))
+    area.node("other", outputs=("number",))
+    area.node("sink", {"n": "source/number", "o": "other/number"})
+    sink = area.start("sink", RECORD)
+    other = area.start("other", "from dora import Node\nNode().next()\n")
+    source = area.start(
+        "source",
+        """
+        from dora import Node
+        for number in range(2):
+            node = Node()
+            node.send_output("number", b"")
+            del node
+        """,
+    )
+    assert 0 == source.wait()
+
+    def heard() -> list[str]:
+        return [event["type"] for event in events(sink)]
+
+    # A reader that was busy meanwhile sees the input closed once, at the end.
+    wait_until(lambda: heard().count("INPUT") == 2 and heard()[-1] == "INPUT_CLOSED", "both nodes")
+    other.kill()
+
+
+def test_a_node_dies_with_its_parent(area: Playground) -> None:
+    """Even one that ignores SIGTERM and never looks at its events."""
+    area.node("orphan")
+    parent = subprocess.Popen(["sleep", "600"])
+    try:
+        orphan = area.start(
+            "orphan",
+            """
+            import signal, time
+            from dora import Node
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            node = Node()
+            print("up", flush=True)
+            time.sleep(600)
+            """,
+            env={"DORA_RUN_PARENT_PID": str(parent.pid)},
+        )
+        orphan.wait_for("up")
+    finally:
+        parent.kill()
+        parent.wait()
+    assert -signal.SIGKILL == orphan.wait()
+
+
+def test_a_forked_child_ends_without_its_parents_node(area: Playground) -> None:
+    """It neither hangs nor closes what its parent still uses."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": "source/number"})
+    sink = area.start("sink", RECORD)
+    source = area.start(
+        "source",
+        """
+        import os, sys
+        from dora import Node
+        node = Node()
+        node.send_output("number", b"a")
+        if (child := os.fork()) == 0:
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        node.send_output("number", b"b")
+        """,
+    )
+    assert (0, 0) == (source.wait(), sink.wait()), source.text()
+    assert ["INPUT", "INPUT", "INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+
+
+def test_a_router_may_die_under_its_nodes(area: Playground) -> None:
+    """They go on, and data flows again when it is back."""
+    area.node("source", outputs=("number",))
+    area.node("sink", {"n": "source/number"})
+    sink = area.start("sink", RECORD)
+    source = area.start(
+        "source",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        while node.next(timeout=0.01)["type"] == "ERROR":
+            node.send_output("number", b"x")
+        """,
+    )
+    wait_until(lambda: len(events(sink)) > 3, "data")
+    area.processes[0].kill()
+    area.router()
+    before = len(events(sink))
+    wait_until(lambda: len(events(sink)) > before + 10, "data again")
+    area.stop("source")
+    assert 0 == source.wait()
+    assert {"INPUT"} == {event["type"] for event in events(sink)}

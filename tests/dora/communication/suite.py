@@ -7,6 +7,7 @@ objects, of which the first publishes and the second subscribes (the same object
 from __future__ import annotations
 
 import select
+import time
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from dora.communication.base import Kind, Layer, Message, Publisher, Subscription
-from tests.dora.harness import wait_until
+from tests.dora.harness import PATIENCE, wait_until
 
 ROUTE = "flow/node/output"
 T = 1_700_000_000_000_000_000
@@ -35,14 +36,20 @@ def receive(subscription: Subscription) -> Message:
 
 
 def settle(publisher: Publisher, *subscriptions: Subscription) -> None:
-    """Returns when what is sent reaches all: layers over processes need a moment to connect."""
+    """Returns when what is sent reaches all: layers over processes need a moment to connect.
+
+    One arrival is not enough: zenoh may send the first message along, hear only then that nobody
+    has subscribed, and keep back the next until it hears better.
+    """
     for subscription in subscriptions:
-
-        def arrives(subscription: Subscription = subscription) -> bool:
+        arrived = 0
+        deadline = time.monotonic() + PATIENCE
+        while arrived < 3:
+            assert time.monotonic() < deadline, "the subscription was never connected"
             publisher.send(b"", {"probe": True}, T)
-            return readable(subscription, 0.05)
-
-        wait_until(arrives, "the subscription is connected")
+            arrived = arrived + 1 if readable(subscription, 0.05) else 0
+            while subscription.receive() is not None:
+                pass
     publisher.send(b"", {"last": True}, T)
     for subscription in subscriptions:
         while "last" not in receive(subscription).metadata:
