@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.apply import Closures
@@ -21,7 +21,7 @@ from dora.compile.packaging import Closure
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.dataflow.model import Dataflow
 from dora.placement.model import Placement
-from dora.placement.place import place
+from dora.placement.place import STAYS, place
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 
 
@@ -71,6 +71,8 @@ async def prepare(
         },
         current={node: it.machine for node, it in summary.nodes.items()} if summary else {},
     )
+    if summary:
+        placement = _with_first_reasons(placement, summary)
     hosts = {assignment.machine for assignment in placement.assignments.values()}
     taking_part = {machine: sessions[machine] for machine in sessions if machine in hosts}
     known = {**summary.routers} if summary else {}
@@ -102,6 +104,19 @@ async def prepare(
         profiles=profiles,
         closures=closures,
         new_keys=new_keys,
+    )
+
+
+def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
+    """A node that stays where it was placed keeps the reason of that decision: the same files
+    give the same documents, however often they are deployed."""
+    return Placement(
+        {
+            node: replace(it, reason=summary.nodes[node].reason)
+            if STAYS in it.reason and summary.nodes[node].machine == it.machine
+            else it
+            for node, it in placement.items()
+        }
     )
 
 

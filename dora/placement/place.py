@@ -12,6 +12,8 @@ from dora.errors import Located, PlacementError
 from dora.placement.bench import AWAY, Bench, Host
 from dora.placement.model import Assignment, Placement
 
+STAYS = "runs there already"
+
 
 def place(
     dataflow: Dataflow,
@@ -26,8 +28,8 @@ def place(
     nodes run now. A node goes to the machine that the flow file names; else to one that has its
     labels; nodes that are `near` each other go together. Among several machines it stays where it
     is, else goes to the one with the fewest nodes per core, the inventory's first among equals. A
-    machine that is away keeps the nodes that can run nowhere else: by its id, or by labels that it
-    alone has.
+    machine that is away keeps what it ran, lest it runs twice, and the nodes that can run nowhere
+    else: by its id, or by labels that it alone has.
 
     Raises PlacementError, with an issue for every node that fits nowhere.
     """
@@ -47,13 +49,15 @@ def place(
     waiting.sort(key=lambda item: (len(item[1]) != 1, _stays(item[0], item[1], running) is None))
     for group, candidates in waiting:
         fitting = [id for id in candidates if not bench.lacks(id, group)]
-        if len(candidates) == 1 and bench.lacks(candidates[0], group) == [AWAY]:
+        # A machine that is away may still run what it ran: nothing is to run twice.
+        bearing = [id for id in candidates if bench.lacks(id, group) in ([], [AWAY])]
+        if stays := _stays(group, bearing, running):
+            machine, why = stays, STAYS
+        elif len(candidates) == 1 and bench.lacks(candidates[0], group) == [AWAY]:
             machine, why = candidates[0], "is away, and nothing else will do"
         elif not fitting:
             issues += _homeless(group, candidates or bench.ids, bench)
             continue
-        elif stays := _stays(group, fitting, running):
-            machine, why = stays, "runs there already"
         else:
             machine = min(fitting, key=bench.load)  # min takes the first among equals
             why = (

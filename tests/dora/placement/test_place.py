@@ -125,11 +125,10 @@ def test_near_may_be_mutual() -> None:
 
 
 def test_a_machine_that_is_away_keeps_what_can_run_nowhere_else() -> None:
-    """By its id, or by labels that it alone has; all others leave it."""
+    """By its id, or by labels that it alone has; what ran nowhere yet goes elsewhere."""
     found = placed(
         flow("a: {machine: rover-1}", "b: {labels: {gpu: orin}}", "c", "d: {labels: {arch: arm}}"),
         available={"base": 8, "rover-2": 4},
-        current={"a": "rover-1", "b": "rover-1", "c": "rover-1", "d": "rover-1"},
     )
     assert {
         "a": Assignment("rover-1", "the flow file names it"),
@@ -246,3 +245,9 @@ def test_placement_is_deterministic_and_keeps_to_wishes(
         assert node.deploy.near in (None, *found.on(machine.id))
     # What was decided is a habit that the next decision keeps.
     assert found.machines == placed(dataflow, available, found.machines).machines
+
+
+def test_a_node_of_a_machine_that_is_away_is_not_started_elsewhere() -> None:
+    """Its machine may only be out of reach: nothing is to run twice."""
+    found = placed(flow("a"), available={"base": 8, "rover-2": 4}, current={"a": "rover-1"})
+    assert {"a": Assignment("rover-1", "runs there already")} == dict(found)
