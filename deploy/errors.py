@@ -58,7 +58,7 @@ class ConnectionFailed(MachineError):
     """The machine could not be reached, or would not let us in: nothing was changed on it.
 
     `cause` is one word for programs: `dns`, `refused`, `timeout`, `no_route`, `host_key_unknown`,
-    `host_key_changed`, `auth`, `protocol`.
+    `host_key_changed`, `auth`, `protocol`, `config` (ssh_config or `jump:` is wrong).
     """
 
     def __init__(self, machine: str, cause: str, message: str, *, hint: str | None = None) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import shlex
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from deploy.connection.base import Channel, Completed
 from deploy.connection.stream import PIECE, STDERR_TAIL, Inbox, Tail
@@ -27,10 +28,10 @@ class Stdio:
     complain: Callable[[str], None]
 
 
-Program = Callable[[list[str], Stdio], Awaitable[int]]
+Program = Callable[[list[str], Stdio], Coroutine[Any, Any, int]]
 """Gets argv and its streams; returns the exit status."""
 
-Server = Callable[[Channel], Awaitable[None]]
+Server = Callable[[Channel], Coroutine[Any, Any, None]]
 """Serves one connection to a Unix socket, and closes it."""
 
 

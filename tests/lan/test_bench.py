@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lan.bench import BenchError, Lan, wait_until
+from tests.lan.bench import BenchError, Lan, Process, wait_until
 
 
 def ssh(lan: Lan, i: int, command: str, user: str = "robot") -> subprocess.CompletedProcess[str]:
@@ -19,6 +19,18 @@ def ssh(lan: Lan, i: int, command: str, user: str = "robot") -> subprocess.Compl
     argv += ["-o", f"UserKnownHostsFile={lan.known_hosts}", "-o", "ConnectTimeout=10"]
     argv += [f"{user}@{lan.address(i)}", command]
     return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+def wait_for(lan: Lan, i: int, command: str) -> Process:
+    """The process of that command line, as soon as it is there."""
+    found: list[Process] = []
+
+    def look() -> bool:
+        found[:] = [process for process in lan.processes(i) if process.command == command]
+        return bool(found)
+
+    wait_until(look, f"{command} runs on {lan.name(i)}")
+    return found[0]
 
 
 def reachable(lan: Lan, i: int) -> bool:
@@ -53,13 +65,12 @@ def test_robots_have_no_way_out(lan: Lan) -> None:
 def test_robots_see_neither_processes_nor_homes_of_others(lan: Lan) -> None:
     """What one robot runs, writes or shares in memory is invisible to the next."""
     ssh(lan, 1, "echo mine > note; echo mine > /dev/shm/note; setsid -f sleep 4711 >/dev/null 2>&1")
-    found = [process for process in lan.processes(1) if process.argv == ("sleep", "4711")]
-    assert 1 == len(found)
+    found = wait_for(lan, 1, "sleep 4711")
     assert "mine\n" == lan.path(1, "/home/robot/note").read_text()
     assert [] == [process for process in lan.processes(2) if "4711" in process.command]
     assert "" == ssh(lan, 2, "ls ~ /dev/shm | grep note; ps -e | grep sleep").stdout
     assert not Path("/dev/shm/note").exists()
-    lan.kill(1, found[0].pid)
+    lan.kill(1, found.pid)
     lan.run(1, ["rm", "/home/robot/note", "/dev/shm/note"])
 
 
@@ -117,14 +128,15 @@ def test_power_off_is_silent(lan: Lan) -> None:
 def test_sshd_stops_alone(lan: Lan) -> None:
     """Without sshd the robot refuses connections while its processes go on."""
     ssh(lan, 1, "setsid -f sleep 4713 >/dev/null 2>&1")
+    other = wait_for(lan, 1, "sleep 4713")
     lan.stop_sshd(1)
     try:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((lan.address(1), 22), timeout=10)
-        assert ["sleep 4713"] == [process.command for process in lan.processes(1)]
+        assert other in lan.processes(1)
     finally:
         lan.start_sshd(1)
-    lan.kill(1, lan.processes(1)[0].pid)
+    lan.kill(1, other.pid)
     assert 0 == ssh(lan, 1, "true").returncode
 
 

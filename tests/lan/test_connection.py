@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -30,20 +31,36 @@ def connector(lan: Lan, **more: Any) -> SshConnector:
     return SshConnector(**{"config": [], "known_hosts": [lan.known_hosts], **more})
 
 
-@pytest.fixture(params=["robot", "root"])
-async def bench(lan: Lan, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    path = f"{HOMES[request.param]}/echo.sock"
-    argv = lan.enter(1, ["python3", "-c", ECHO_SERVER, path], user=request.param)
+@contextmanager
+def echo_server(lan: Lan, path: str, user: str) -> Iterator[None]:
+    argv = lan.enter(1, ["python3", "-c", ECHO_SERVER, path], user=user)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        connection = await connector(lan).connect(robot(lan, user=request.param))
-        yield Bench(connection, path)
-        await connection.close()
+        yield
         for process in lan.processes(1):
             if process.argv[-1] == path:
                 lan.kill(1, process.pid)
     lan.path(1, path).unlink()
+
+
+@pytest.fixture(scope="module")
+def echo_servers(shared_lan: Lan) -> Iterator[dict[str, str]]:
+    """Paths of sockets where processes of either user echo."""
+    paths = {user: f"{home}/echo.sock" for user, home in HOMES.items()}
+    with ExitStack() as stack:
+        for user, path in paths.items():
+            stack.enter_context(echo_server(shared_lan, path, user))
+        yield paths
+
+
+@pytest.fixture(params=["robot", "root"])
+async def bench(
+    lan: Lan, echo_servers: dict[str, str], request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
+    connection = await connector(lan).connect(robot(lan, user=request.param))
+    yield Bench(connection, echo_servers[request.param])
+    await connection.close()
 
 
 @pytest.fixture
@@ -59,8 +76,16 @@ async def cut(lan: Lan) -> AsyncIterator[asyncio.Event]:
     task.cancel()
 
 
-class TestSshd(ConnectionSuite, CutSuite):
-    """All of both suites, as root and as an ordinary user."""
+class TestSshd(ConnectionSuite):
+    """The whole suite, as root and as an ordinary user."""
+
+
+class TestDeadLink(CutSuite):
+    @pytest.fixture
+    async def bench(self, lan: Lan, echo_servers: dict[str, str]) -> AsyncIterator[Bench]:
+        connection = await connector(lan, keepalive_interval=0.5).connect(robot(lan))
+        yield Bench(connection, echo_servers["robot"])
+        await connection.close()
 
 
 async def test_a_short_cut_goes_unnoticed(lan: Lan) -> None:
@@ -110,7 +135,7 @@ async def test_more_channels_than_sshd_allows_wait(make_lan: Callable[..., Lan])
     ran = await asyncio.gather(*(connection.run(["sleep", "0.1"]) for _ in range(10)))
     assert [0] * 10 == [one.status for one in ran]
     channels = [await connection.open_command(["cat"]) for _ in range(3)]
-    with pytest.raises(MachineError, match="`true` has not ended"):
+    with pytest.raises(MachineError, match="no session has become free"):
         await connection.run(["true"], timeout=0.5)
     waiting = asyncio.create_task(connection.open_socket("/nowhere"))
     await asyncio.sleep(0.1)
@@ -134,9 +159,11 @@ async def test_no_session_at_all_is_said_so(make_lan: Callable[..., Lan]) -> Non
 async def test_sockets_forbidden_by_sshd_are_said_so(make_lan: Callable[..., Lan]) -> None:
     """AllowStreamLocalForwarding no: the error has the setting, which sshd does not tell."""
     lan = make_lan(1, sshd={"AllowStreamLocalForwarding": "no"})
+    bind = "import socket; socket.socket(socket.AF_UNIX).bind('/run/here.sock')"
+    lan.run(1, ["python3", "-c", bind])
     connection = await connector(lan).connect(robot(lan))
     with pytest.raises(MachineError) as caught:
-        await connection.open_socket("/nowhere")
+        await connection.open_socket("/run/here.sock")
     assert "AllowStreamLocalForwarding" in str(caught.value.hint)
     await connection.close()
 

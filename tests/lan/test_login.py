@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,17 @@ async def works(connecting: SshConnector, machine: Machine) -> str:
     return done.stdout.decode().strip()
 
 
+def output(argv: list[str]) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has to end inside the block."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        yield process
+
+
 # Host keys
 
 
@@ -58,8 +71,7 @@ async def test_a_new_host_key_is_accepted_and_recorded_once(lan: Lan, tmp_path: 
     assert "robot1" == await works(connector(lan, known_hosts=[known]), robot(lan))
     argv = ["ssh", "-F", "none", "-i", str(lan.identity), "-o", f"UserKnownHostsFile={known}"]
     argv += ["-o", "BatchMode=yes", f"robot@{lan.address(1)}", "hostname"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert "robot1\n" == done.stdout
+    assert "robot1\n" == output(argv)
 
 
 async def test_a_new_host_key_keeps_what_the_file_has(lan: Lan, tmp_path: Path) -> None:
@@ -110,7 +122,7 @@ async def test_the_command_of_the_hint_removes_the_old_key(lan: Lan, tmp_path: P
     accepting = connector(lan, known_hosts=[known], accept_new=True)
     error = await failure(accepting, machine)
     command = str(error.hint).split(": ", 1)[1].split("; if not")[0]
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    output(shlex.split(command))
     assert "robot1" == await works(accepting, machine)
     assert f"[{lan.address(1)}]:2222 " == known.read_text()[: len(lan.address(1)) + 8]
     lan.run(1, ["sh", "-c", "kill $(cat /run/sshd-2222.pid)"])
@@ -134,13 +146,12 @@ async def test_a_pin_may_be_of_any_key_of_the_host(make_lan: Any, tmp_path: Path
     lan = make_lan(1)
     keys = lan.path(1, "/etc/ssh")
     make = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(keys / "second_key")]
-    subprocess.run(make, check=True)
+    output(make)
     with (keys / "sshd_config").open("a") as config:
         config.write("HostKey /etc/ssh/second_key\n")
     lan.stop_sshd(1)
     lan.start_sshd(1)
-    show = ["ssh-keygen", "-lf", str(keys / "second_key.pub")]
-    shown = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+    shown = output(["ssh-keygen", "-lf", str(keys / "second_key.pub")])
     pinned = robot(lan, host_key=shown.split()[1])
     assert "robot1" == await works(connector(lan, known_hosts=[]), pinned)
 
@@ -184,12 +195,12 @@ async def test_an_agent_has_the_key(
 ) -> None:
     """Without `identity` the agent's keys are tried."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    folder = lan.folder / "agent.sock"
-    with subprocess.Popen(["ssh-agent", "-D", "-a", str(folder)], stdout=subprocess.PIPE) as agent:
+    path = lan.folder / "agent.sock"
+    with running(["ssh-agent", "-D", "-a", str(path)]) as agent:
         assert agent.stdout is not None
         agent.stdout.readline()
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(folder))
-        subprocess.run(["ssh-add", str(lan.identity)], check=True, capture_output=True)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        output(["ssh-add", str(lan.identity)])
         machine = Machine(id="r", host=lan.address(1), user="robot")
         assert "robot1" == await works(connector(lan), machine)
         agent.kill()
@@ -334,7 +345,7 @@ async def test_an_address_that_nobody_has_is_no_route(lan: Lan) -> None:
 async def test_a_hanging_sshd_is_told_from_a_silent_host(lan: Lan) -> None:
     """The connection is accepted, and then nothing happens."""
     listen = "import socket, time; s = socket.create_server(('', 2223)); time.sleep(1000)"
-    with subprocess.Popen(lan.enter(1, ["python3", "-c", listen])):
+    with running(lan.enter(1, ["python3", "-c", listen])):
         while True:
             error = await failure(connector(lan, connect_timeout=0.5), robot(lan, port=2223))
             if error.cause != "refused":  # not listening yet
@@ -352,7 +363,7 @@ async def test_something_else_than_ssh_is_a_protocol_error(lan: Lan) -> None:
         "import socket; s = socket.create_server(('', 2224))\n"
         "while True: c, _ = s.accept(); c.sendall(b'HTTP/1.1 400 no\\r\\n\\r\\n'); c.close()"
     )
-    with subprocess.Popen(lan.enter(1, ["python3", "-c", speak])):
+    with running(lan.enter(1, ["python3", "-c", speak])):
         while True:
             error = await failure(connector(lan), robot(lan, port=2224))
             if error.cause != "refused":  # not listening yet

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.connection.ssh.library import asyncssh
+from deploy.connection.ssh.sessions import Sessions
 from deploy.connection.stream import PIECE, Gate, Inbox, Tail
 from deploy.errors import CommandFailed, ConnectionLost, MachineError
 
@@ -143,20 +144,24 @@ class SshChannel:
 class Feed(asyncssh.SSHClientSession, asyncssh.SSHUNIXSession):  # type: ignore[type-arg]
     """asyncssh's callbacks, handed to a channel; serves for commands and for sockets."""
 
-    def __init__(self, channel: SshChannel, ended: Callable[[], None]) -> None:
-        """`ended` is called once, when the channel is no more."""
+    def __init__(self, channel: SshChannel, sessions: Sessions) -> None:
+        """`sessions` is entered for it already, and is left once."""
         self._channel = channel
-        self._ended = ended
-        self._counted = True
+        self._sessions = sessions
+        self._open = False
+        self._entered = True
 
     def forget(self) -> None:
         """The channel did not come about, or is over."""
-        if self._counted:
-            self._counted = False
-            self._ended()
+        if self._entered:
+            self._entered = False
+            self._sessions.leave(self._open)
 
     def connection_made(self, chan: Any) -> None:
         self._channel.opened(chan)
+        if self._entered:
+            self._open = True
+            self._sessions.opened()
 
     def data_received(self, data: Any, datatype: int | None) -> None:
         if datatype == asyncssh.EXTENDED_DATA_STDERR:

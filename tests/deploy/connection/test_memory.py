@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.connection.base import Channel
-from deploy.connection.memory import MemoryConnector, MemoryMachine, Stdio
+from deploy.connection.memory import MemoryConnector, MemoryMachine, Program, Stdio
 from deploy.errors import ConnectionFailed, ConnectionLost
 from deploy.inventory import Machine
 from tests.deploy.connection.suite import SCRIPTS, Bench, ConnectionSuite, CutSuite
@@ -54,7 +54,13 @@ async def echo(client: Channel) -> None:
 
 @pytest.fixture
 def robot() -> MemoryMachine:
-    programs = {"cat": cat, "printf": printf, "sh": sh, "sleep": sleep, "true": true}
+    programs: dict[str, Program] = {
+        "cat": cat,
+        "printf": printf,
+        "sh": sh,
+        "sleep": sleep,
+        "true": true,
+    }
     return MemoryMachine(programs=programs, sockets={"/echo": echo})
 
 
