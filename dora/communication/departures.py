@@ -57,6 +57,10 @@ class Departures:
         said_by, why = self._why.get(node, ("", None))
         self._gone[node] = _Gone(process, why if said_by == process else None, now + GRACE)
 
+    def forget(self) -> None:
+        """A new generation of the dataflow: whoever is gone may be about to come back."""
+        self._gone.clear()
+
     def speak(self, now: float, dataflow: DataflowSummary) -> list[str]:
         """The routes to close now, without the dataflow's name in front."""
         routes = []

@@ -121,7 +121,9 @@ class Router:
         """Closes the outputs of those who are gone; to be called every TICK seconds or so."""
         while not self._changes.empty():
             self._changes.get()()
-        dataflow = self._document.read()
+        dataflow, is_new = self._document.read()
+        if is_new:
+            self._departures.forget()
         if dataflow is None:
             return
         for route in self._departures.speak(self._clock(), dataflow):
@@ -153,21 +155,24 @@ class _Document:
         self._seen: tuple[int, int] | None = None
         self._dataflow: DataflowSummary | None = None
 
-    def read(self) -> DataflowSummary | None:
-        """None if there is none, or if it is not readable: then nobody is spoken for."""
+    def read(self) -> tuple[DataflowSummary | None, bool]:
+        """The dataflow, and whether another one stood there last time.
+
+        None if there is none, or if it is not readable: then nobody is spoken for.
+        """
         if self._path is None:
-            return None
+            return None, False
+        before = self._seen
         try:
             status = self._path.stat()
-            seen = (status.st_ino, status.st_mtime_ns)
-            if seen != self._seen:
-                self._seen = seen
+            self._seen = (status.st_ino, status.st_mtime_ns)
+            if self._seen != before:
                 self._dataflow = DataflowSummary.from_text(self._path.read_text())
         except (OSError, ValueError) as error:
             if self._dataflow is not None:
                 logger.warning("%s: %s", self._path, error)
             self._dataflow = None
-        return self._dataflow
+        return self._dataflow, before is not None and self._seen != before
 
 
 def _listenable(config: RouterConfig) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def client_settings(socket: str) -> dict[str, Any]:
         },
         "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
         "transport": {
-            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(20_000)}},
+            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(250_000)}},
             "shared_memory": {"enabled": False},
         },
     }

@@ -216,6 +216,22 @@ def test_a_reader_that_starts_after_the_end_is_told(area: Playground) -> None:
     assert ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
 
 
+def test_a_new_generation_is_not_told_of_the_past(area: Playground) -> None:
+    """A reader of the same dataflow, deployed again, waits for its producer to start again."""
+    area.node("source", outputs=("number",), barrier=0)
+    area.node("sink", {"n": "source/number"})
+    assert 0 == area.start("source", SEND_THREE).wait()
+    told = area.start("sink", RECORD)
+    assert 0 == told.wait()
+    area.node("source", outputs=("number",))  # which writes the document anew
+    sink = area.start("sink", RECORD)
+    time.sleep(3)  # in which the router would have repeated itself
+    assert [] == events(sink)
+    area.start("source", SEND_THREE)
+    assert 0 == sink.wait()
+    assert ["INPUT"] * 3 == [event["type"] for event in events(sink)][:3]
+
+
 def test_a_hung_node_is_not_taken_for_dead(area: Playground) -> None:
     """Its inputs and outputs go on when it does, even after its link was given up."""
     area.node("source", outputs=("number",))

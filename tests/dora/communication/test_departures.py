@@ -79,3 +79,10 @@ def test_the_reason_may_come_late() -> None:
     departures = gone()
     departures.left("n", "p", Left.STOPPED)
     assert [] == departures.speak(1000.0, flow())
+
+
+def test_a_new_generation_starts_without_the_past() -> None:
+    """Its readers must not be told that producers ended which are only about to start."""
+    departures = gone()
+    departures.forget()
+    assert [] == departures.speak(1000.0, flow())
