@@ -16,7 +16,7 @@ from dora.communication.zenoh import ZenohLayer
 from dora.coordinator.keys import create_keys
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 from tests.dora.communication.suite import ROUTE, T, numbers, settle
-from tests.dora.harness import KILL, Playground, free_port, playground
+from tests.dora.harness import KILL, RECORD, Playground, events, free_port, playground, wait_until
 
 
 @pytest.fixture
@@ -97,6 +97,38 @@ def test_a_machine_that_is_not_trusted_gets_nothing(area: Playground, dialler: s
     finally:
         for layer in layers.values():
             layer.close()
+
+
+def test_a_cut_between_machines_closes_nothing(area: Playground) -> None:
+    """The reader on the other machine hears its producer again, and its real end."""
+    machines = Machines(area, "a", "b")
+    machines.start("a")
+    machines.start("b")
+    area.node("source", outputs=("number",), machine="a")
+    area.node("sink", {"n": "source/number"}, machine="b")
+    sink = area.start("sink", RECORD)
+    source = area.start(
+        "source",
+        """
+        from dora import Node
+        node = Node()
+        while node.next(timeout=0.02)["type"] == "ERROR":
+            node.send_output("number", b"x")
+        """,
+    )
+    wait_until(lambda: len(events(sink)) > 3, "data")
+    for process in area.processes[:2]:
+        process.kill()
+    # Longer than a dead node's readers would have to wait for the news.
+    time.sleep(1.5)
+    machines.start("a")
+    machines.start("b")
+    before = len(events(sink))
+    wait_until(lambda: len(events(sink)) > before + 3, "data again")
+    assert {"INPUT"} == {event["type"] for event in events(sink)}
+    source.kill()
+    assert 0 == sink.wait()
+    assert ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)][-2:]
 
 
 @pytest.mark.parametrize("ask", ["SIGTERM", "SIGINT", "stop"])
