@@ -69,7 +69,7 @@ def test_the_quickstart_on_openssh_hosts(lan: Lan, fleet: Fleet) -> None:
 
     fleet.dora("stop", "quickstart")
     for i in (BASE, ROVER):
-        assert of_robot(lan, i) == []
+        wait_until(lambda: of_robot(lan, i) == [], "the last process to end")  # noqa: B023
         assert lan.run(i, ["find", "/dev/shm", "-mindepth", "1"]).stdout == ""
         found = lan.run(i, ["find", "/home/robot", "/tmp", "-type", "s", "-o", "-type", "p"])
         assert found.stdout == ""
