@@ -144,16 +144,21 @@ def _encode_numpy(numpy: Any, value: Any) -> Encoded:
         raise TypeError(f"a numpy array of {dtype} has no Arrow type: {error}") from error
 
 
-def _encode_arrow(array: Any) -> Encoded:
+def encode_plain(array: Any) -> Encoded | None:
+    """An Arrow array as plain elements, sharing its memory; None if it needs IPC."""
     form = str(array.type)
     form = _ARROW_NAMES.get(form, form)
     width = WIDTHS.get(form)
-    if width is not None and array.null_count == 0:
-        data = array.buffers()[1]
-        if data is None:
-            return Encoded(form, b"")
-        return Encoded(form, data.slice(array.offset * width, len(array) * width))
-    return Encoded(IPC, _encode_ipc(array))
+    if width is None or array.null_count:
+        return None
+    data = array.buffers()[1]
+    if data is None:
+        return Encoded(form, b"")
+    return Encoded(form, data.slice(array.offset * width, len(array) * width))
+
+
+def _encode_arrow(array: Any) -> Encoded:
+    return encode_plain(array) or Encoded(IPC, _encode_ipc(array))
 
 
 def _encode_ipc(array: Any) -> Any:

@@ -7,7 +7,7 @@ who got it have released it, in whatever order: one value that is kept for hours
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +17,18 @@ _LARGE = 64 * 1024  # a new slot of this size costs more (page faults) than a lo
 _GLANCE = 8  # how many sent slots a search for a small one looks at
 
 
-class Holder(Protocol):
-    """Somebody who was sent slots. `released[slot]` is the generation it gave back last."""
+class Releases(Protocol):
+    def __getitem__(self, slot: int, /) -> int:
+        """The generation of the slot that was given back last."""
 
-    alive: bool
-    released: Sequence[int]
+
+class Holder(Protocol):
+    """Somebody who was sent slots. What it has is free once it is not `alive` any more."""
+
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def released(self) -> Releases: ...
 
 
 class Chunk(Protocol):
@@ -52,7 +59,7 @@ class Slot:
     def is_released(self) -> bool:
         """Whether nobody looks at it any more."""
         index, generation = self.index, self.generation
-        for holder in self.holders:  # noqa: SIM110  (a generator costs more than the loop)
+        for holder in self.holders:
             if holder.released[index] != generation and holder.alive:
                 return False
         return True

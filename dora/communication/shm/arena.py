@@ -17,6 +17,8 @@ from dora.communication.shm.table import check_sealed, seal
 
 logger = logging.getLogger("dora")
 
+RESERVED = 1 << 16  # bytes in front that no value lies in: records use low numbers otherwise
+
 _MADV_POPULATE_WRITE = 23
 
 
@@ -53,7 +55,7 @@ class Arena:
     def __init__(self) -> None:
         self._fd = os.memfd_create("dora", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         seal(self._fd)
-        self._length = 0
+        self._length = RESERVED
 
     def __repr__(self) -> str:
         return f"<Arena of {self._length >> 20} MiB>"
@@ -84,8 +86,8 @@ class ReadArena:
 
     def __init__(self, fd: int) -> None:
         """Raises ValueError for anything that is not a producer's arena."""
-        check_sealed(fd)
         self._fd = fd
+        check_sealed(fd)
         self.chunks: dict[int, Chunk] = {}
 
     def map(self, first: int, pages: int) -> Chunk:
@@ -106,11 +108,8 @@ class ReadArena:
         """Bytes that are needed once."""
         return os.pread(self._fd, length, offset)
 
-    def close(self) -> None:
-        """What is mapped stays for those who use it. May be called twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+    def __del__(self) -> None:
+        os.close(self._fd)
 
     def _mapped(self) -> list[Chunk]:
         return list(self.chunks.values())

@@ -59,19 +59,19 @@ class Reactor:
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         heapq.heappush(self._times, (time.monotonic() + seconds, next(self._count), function))
 
-    def stop(self) -> None:
-        """Nothing runs any more when this returns. May be called twice."""
+    def stop(self) -> bool:
+        """Nothing runs any more when this returns True. May be called twice."""
         with self._starting:
-            if self._stopping:
-                return
-            self._stopping = True
-            os.eventfd_write(self._wake, 1)
-        if self._thread is not None:
+            if not self._stopping:
+                self._stopping = True
+                os.eventfd_write(self._wake, 1)
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_JOIN)
             if self._thread.is_alive():
                 logger.warning("the thread of the shared memory layer did not end")
-                return
+                return False
         self.abandon()
+        return True
 
     def abandon(self) -> None:
         """Gives back what belongs to this process alone, as in a forked child."""

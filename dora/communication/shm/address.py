@@ -1,0 +1,135 @@
+"""Where a producing node is found: the Unix socket `<folder>/<node>.shm`. Node (>= 3.10).
+
+The socket is inherited (LISTEN_FDS, as systemd passes them, under the name `shm`) where somebody
+holds it for the node: then consumers can connect before the node runs, and find it again after it
+was killed. Otherwise the node binds it itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dora.errors import DoraError
+
+SUFFIX = ".shm"
+NAME = "shm"  # in LISTEN_FDNAMES
+
+_BACKLOG = 128
+_LONGEST = 100  # bytes; a socket's address has room for 108
+_FIRST_FD = 3  # SD_LISTEN_FDS_START
+
+
+def path_of(folder: str, node: str) -> Path:
+    return Path(folder, node + SUFFIX)
+
+
+def dial(path: Path) -> socket.socket:
+    """A connected, non-blocking socket. Raises OSError if nobody listens, or too many wait."""
+    sock = _socket()
+    try:
+        _with_short_path(path, sock.connect)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """A listening, non-blocking socket for a node."""
+
+    def __init__(self, sock: socket.socket, path: Path | None) -> None:
+        self.socket = sock
+        self._path = path  # None if somebody else holds the socket
+        self._inode = path.stat().st_ino if path is not None else 0
+
+    def close(self, *, remove: bool = True) -> None:
+        """Takes the name away too, unless a later process has it by now. May be called twice."""
+        self.socket.close()
+        path, self._path = self._path, None
+        if path is not None and remove:
+            try:
+                if path.stat().st_ino == self._inode:
+                    path.unlink()
+            except FileNotFoundError:
+                pass  # the folder was cleaned up
+
+
+def listen(path: Path, environment: Mapping[str, str] = os.environ) -> Listener:
+    """The inherited socket for `path`, or one bound there now, in place of a stale one.
+
+    Raises DoraError if the inherited one is of another kind, or if the path cannot be bound.
+    """
+    inherited = _inherited(path, environment)
+    if inherited is not None:
+        return Listener(inherited, None)
+    try:
+        return Listener(_bind(path), path)
+    except OSError as error:
+        raise DoraError(f"{path}: cannot listen for readers: {error.strerror}") from error
+
+
+def _inherited(path: Path, environment: Mapping[str, str]) -> socket.socket | None:
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    count = environment.get("LISTEN_FDS", "")
+    if NAME not in names or not count.isdigit() or names.index(NAME) >= int(count):
+        return None
+    fd = _FIRST_FD + names.index(NAME)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise DoraError(f"inherited file {fd} ({NAME}) is no socket")
+        # A copy: another listener of this process may ask for it again.
+        sock = socket.socket(fileno=fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+    except OSError as error:
+        raise DoraError(f"inherited file {fd} ({NAME}): {error.strerror}") from error
+    os.set_inheritable(fd, False)
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_SEQPACKET:
+        sock.close()
+        raise DoraError(f"inherited socket {fd} ({NAME}) must be a Unix SEQPACKET socket")
+    if os.path.basename(sock.getsockname()) != path.name:
+        sock.close()  # for another node of this process
+        return None
+    sock.setblocking(False)
+    return sock
+
+
+def _bind(path: Path) -> socket.socket:
+    """Bound aside and renamed: whoever finds the name can connect."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sock = _socket()
+    aside = path.with_name(path.name + ".new")
+    try:
+        with path.with_name(path.name + ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            aside.unlink(missing_ok=True)
+            _with_short_path(aside, sock.bind)
+            aside.chmod(0o600)
+            sock.listen(_BACKLOG)
+            os.replace(aside, path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _socket() -> socket.socket:
+    kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    return socket.socket(socket.AF_UNIX, kind)
+
+
+def _with_short_path(path: Path, use: Callable[[str], None]) -> None:
+    """Calls `use` with a name for `path` that a socket's address has room for."""
+    if len(os.fsencode(path)) <= _LONGEST:
+        use(str(path))
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)

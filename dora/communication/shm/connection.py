@@ -1,0 +1,171 @@
+"""A consumer's connection to one process that produces, and the values it got. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from dora.communication.shm import values
+from dora.communication.shm.allocator import ALIGNMENT
+from dora.communication.shm.arena import Chunk, ReadArena
+from dora.communication.shm.forks import abandon_in_children
+from dora.communication.shm.handshake import Leave, Welcome, Word, receive_word
+from dora.communication.shm.table import SLOTS, Table
+
+logger = logging.getLogger("dora")
+
+
+class Lease:
+    """What must live as long as any value of the connection does, even after everything is closed:
+    the release table, and the open socket by which the producer knows that we still look."""
+
+    __slots__ = ("__weakref__", "_socket", "released", "table")
+
+    def __init__(self, sock: socket.socket, table: Table) -> None:
+        self._socket = sock
+        self.table = table
+        self.released: Any = table.released
+        abandon_in_children(self)
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+    def hang_up(self) -> None:
+        """The producer is gone, so nobody needs to know what we look at."""
+        self._socket.close()
+
+    def abandon(self) -> None:
+        """A child has copies of our regions: dropping them must release nothing."""
+        self.released = _Nowhere()
+        self._socket.close()
+
+
+class Region:
+    """A value in shared memory. The producer gets its place back when the region is gone: pyarrow
+    keeps it alive as the base of every array, slice and view that is made of it."""
+
+    __slots__ = ("_generation", "_lease", "_slot", "chunk", "length", "start")
+
+    def __init__(
+        self, lease: Lease, slot: int, generation: int, chunk: Chunk, start: int, length: int
+    ) -> None:
+        self._lease = lease
+        self._slot = slot
+        self._generation = generation
+        self.chunk = chunk
+        self.start = start
+        self.length = length
+
+    def __del__(self) -> None:
+        # In any thread, and inside of the garbage collector: no lock, just one store. The lease is
+        # the connection's own: after a reconnect it must not write into the next one's table.
+        self._lease.released[self._slot] = self._generation
+
+    def buffer(self) -> Any:
+        """A pyarrow buffer over it."""
+        import pyarrow
+
+        return pyarrow.foreign_buffer(self.chunk.address + self.start, self.length, base=self)
+
+
+class Connection:
+    """`epoch` is what the producer writes into its records."""
+
+    def __init__(self, epoch: int, sock: socket.socket, table: Table) -> None:
+        self.epoch = epoch
+        self.socket = sock
+        self.lease = Lease(sock, table)
+        self.arena: ReadArena | None = None
+        self.returns = True
+        self.parting: str | None = None  # what the producer said when it left
+        self._schemas: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.epoch}, {'open' if self.arena else 'waiting'}>"
+
+    def hear(self) -> bool:
+        """Takes one word of the producer, if one waits. False when the producer is gone."""
+        with self._lock:
+            try:
+                received = receive_word(self.socket)
+                if received is None:
+                    return False
+                self._heed(*received)
+            except BlockingIOError:
+                return True
+            except (ValueError, OSError) as error:
+                logger.warning("what a producer says is not understood: %s", error)
+                return False
+            return True
+
+    def chunk(self, first: int, pages: int) -> Chunk:
+        """Raises ValueError if the arena has no such chunk."""
+        arena = self._arena()
+        chunk = arena.chunks.get(first)
+        if chunk is None or chunk.pages != pages:
+            chunk = arena.map(first, pages)
+        return chunk
+
+    def schema(self, form: int) -> Any:
+        """Raises ValueError if the producer wrote none there."""
+        schema = self._schemas.get(form)
+        if schema is None:
+            schema = values.read_schema(self._arena().read, form * ALIGNMENT)
+            self._schemas[form] = schema
+        return schema
+
+    def check(self, slot: int, form: int, length: int) -> None:
+        """Raises ValueError for what no producer of ours can have sent."""
+        if slot >= SLOTS:
+            raise ValueError(f"slot {slot} of {SLOTS}")
+        width = values.WIDTHS.get(form)
+        if width is None:
+            if not values.is_known(form):
+                raise ValueError(f"unknown form {form}")
+        elif length % width:
+            name = values.PLAIN[form - values.FIRST_PLAIN]
+            raise ValueError(f"{length} bytes are no whole number of {name} elements")
+
+    def _arena(self) -> ReadArena:
+        if self.arena is None:
+            self.hear()  # it was sent before the first record, but nobody has looked yet
+        if self.arena is None:
+            raise ValueError("a record came before the arena")
+        return self.arena
+
+    def _heed(self, word: Word, fds: list[int]) -> None:
+        if isinstance(word, Welcome) and self.arena is None:
+            self.arena = ReadArena(fds[0])
+            self.returns = word.returns
+            return
+        for fd in fds:
+            os.close(fd)
+        if isinstance(word, Leave):
+            self.parting = word.why
+
+
+class Value:
+    """Decodes when it is called. `place` is a Region, or bytes that were copied out."""
+
+    __slots__ = ("_connection", "_form", "_place")
+
+    def __init__(self, form: int, place: Region | bytes, connection: Connection) -> None:
+        self._form = form
+        self._place = place
+        self._connection = connection
+
+    def __call__(self) -> Any:
+        place = self._place
+        buffer = place if isinstance(place, bytes) else place.buffer()
+        return values.unpack(self._form, buffer, self._connection.schema)
+
+
+class _Nowhere:
+    """Takes what a forked child would release."""
+
+    def __setitem__(self, slot: int, generation: int) -> None:
+        return

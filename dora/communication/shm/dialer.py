@@ -1,0 +1,123 @@
+"""Keeps one subscription connected to its producer, in the reactor's thread. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from dora.communication.shm.address import dial
+from dora.communication.shm.connection import Connection
+from dora.communication.shm.handshake import Leave, Subscribe, peer_of, send_word
+from dora.communication.shm.reactor import Reactor
+from dora.communication.shm.subscription import ShmSubscription
+from dora.communication.shm.table import Table, create_table
+
+logger = logging.getLogger("dora")
+
+SOON = 0.02  # s until the next try, growing to
+LATER = 0.25
+GRACE = 1.0  # s for a new process of a node that died, before its outputs count as closed
+
+
+class Dialer:
+    """`node`: who reads, as the producer is told."""
+
+    def __init__(
+        self, reactor: Reactor, path: Path, subscription: ShmSubscription, node: str
+    ) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._subscription = subscription
+        self._node = node
+        self._connection: Connection | None = None
+        self._delay = SOON
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Dialer of {self._path}, {self._connection or 'not connected'}>"
+
+    def connect(self) -> None:
+        """Tries, and tries again until it is connected or closed."""
+        if self._closed:
+            return
+        try:
+            sock = dial(self._path)
+        except OSError:  # nobody there yet, or too many at once
+            self._again()
+            return
+        uid = peer_of(sock)[1]
+        if uid not in (os.geteuid(), 0):
+            sock.close()
+            logger.warning("%s belongs to user %d: not connected", self._path, uid)
+            self._again()
+            return
+        table = create_table()
+        try:
+            connection = Connection(self._subscription.new_epoch(), sock, Table(table))
+            send_word(sock, self._request(connection.epoch), self._fds(table))
+        except OSError:  # it went again
+            sock.close()
+            self._again()
+            return
+        finally:
+            os.close(table)
+        self._connection = connection
+        self._subscription.add(connection)
+        self._reactor.watch(sock.fileno(), self._on_word)
+
+    def close(self) -> None:
+        """Says so, unless nobody is there. Values that were received stay the consumer's."""
+        if self._closed:
+            return
+        self._closed = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._reactor.forget(connection.socket.fileno())
+            try:
+                send_word(connection.socket, Leave())
+            except OSError:
+                pass  # gone already
+        self._subscription.give_back()
+
+    def _request(self, epoch: int) -> Subscribe:
+        subscription = self._subscription
+        return Subscribe(
+            route=subscription.route,
+            epoch=epoch,
+            queue_size=subscription.queue_size,
+            queue_policy=subscription.queue_policy,
+            node=self._node,
+        )
+
+    def _fds(self, table: int) -> tuple[int, int, int, int]:
+        subscription = self._subscription
+        return subscription.writer, subscription.reader, table, subscription.credit
+
+    def _on_word(self) -> None:
+        connection = self._connection
+        if connection is not None and not connection.hear():
+            self._lost(connection)
+
+    def _lost(self, connection: Connection) -> None:
+        self._connection = None
+        self._reactor.forget(connection.socket.fileno())
+        connection.lease.hang_up()
+        self._subscription.retire(connection)
+        if connection.arena is None:
+            self._again()
+            return
+        self._delay = SOON
+        if not connection.returns and connection.parting is None:
+            self._reactor.later(GRACE, self._end_unless_back)
+        self.connect()
+
+    def _end_unless_back(self) -> None:
+        """The node died without a word, and nobody starts it again: the route has ended."""
+        connection = self._connection
+        if not self._closed and (connection is None or connection.arena is None):
+            self._subscription.say_closed()
+
+    def _again(self) -> None:
+        self._reactor.later(self._delay, self.connect)
+        self._delay = min(self._delay * 1.5, LATER)

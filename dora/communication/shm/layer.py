@@ -1,0 +1,124 @@
+"""The layer between processes of one machine; see `dora.communication.base`. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import resource
+import threading
+
+from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST
+from dora.communication.shm.address import path_of
+from dora.communication.shm.dialer import Dialer
+from dora.communication.shm.forks import abandon_in_children
+from dora.communication.shm.pool import CHUNK, Pool
+from dora.communication.shm.publisher import ShmPublisher
+from dora.communication.shm.reactor import Reactor
+from dora.communication.shm.readers import Attendance, Readers
+from dora.communication.shm.subscription import ShmSubscription
+
+_OPEN_FILES = 8192  # four for each subscription; what a process starts with is often 1024
+
+
+class ShmLayer:
+    """`folder` holds the sockets of the deployment's nodes on this machine.
+
+    `node`: who we are, for those that we read from. `returns`: whether this node is started again
+    when it dies; if not, its readers take its death for the end of its outputs. `limit`: bytes of
+    shared memory for what we send (`Pool`), `chunk`: how it grows.
+
+    A subscription with `backpressure` blocks the sender, but for one in the sender's own process.
+    In a forked child the layer does nothing.
+    """
+
+    name = "shm"
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        node: str = "",
+        returns: bool = True,
+        limit: int | None = None,
+        chunk: int = CHUNK,
+    ) -> None:
+        self._folder = folder
+        self._node = node
+        self._reactor = Reactor()
+        self._pool = Pool(self._reactor.call, limit=limit, chunk=chunk)
+        self._readers = Readers(self._reactor, self._pool, returns=returns)
+        self._dialers: dict[ShmSubscription, Dialer] = {}
+        self._closed = False
+        _allow_open_files()
+        abandon_in_children(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._dialers)} subscriptions, {self._pool}"
+        return f"<ShmLayer in {self._folder}, {state}>"
+
+    def publish(self, route: str) -> ShmPublisher:
+        """Raises DoraError if readers cannot be let in."""
+        self._readers.listen(path_of(self._folder, _node_of(route)))
+        with self._pool.lock:
+            shared = self._readers.route(route)
+            shared.finished = False
+        return ShmPublisher(self._pool, shared)
+
+    def subscribe(self, route: str, queue_size: int, queue_policy: str) -> ShmSubscription:
+        """Raises ValueError for an unknown policy. A queue of more than some 16,000 messages is
+        cut to what a pipe can hold, with a warning."""
+        if queue_policy not in (DROP_OLDEST, BACKPRESSURE):
+            raise ValueError(f"unknown queue policy {queue_policy!r}")
+        subscription = ShmSubscription(route, queue_size, queue_policy, self._forget)
+        path = path_of(self._folder, _node_of(route))
+        dialer = Dialer(self._reactor, path, subscription, self._node)
+        self._dialers[subscription] = dialer
+        self._reactor.call(dialer.connect)
+        return subscription
+
+    def attendance(self) -> Attendance:
+        """Which nodes read what this layer publishes."""
+        return self._readers.attendance()
+
+    def leave(self, why: str) -> None:
+        """Says why this node leaves (see `presence.Left`), before `close`."""
+        self._readers.say_leave(why)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._readers.release_senders()
+        if not self._reactor.stop():
+            return
+        for dialer in self._dialers.values():
+            dialer.close()
+        self._dialers.clear()
+        self._readers.close()
+        self._pool.arena.close()
+
+    def abandon(self) -> None:
+        """In a forked child: what there is belongs to the parent."""
+        self._closed = True
+        self._pool.lock = threading.Lock()
+        self._readers.abandon()
+        self._reactor.abandon()
+        self._dialers.clear()
+
+    def _forget(self, subscription: ShmSubscription) -> None:
+        dialer = self._dialers.pop(subscription, None)
+        if dialer is not None:
+            self._reactor.call(dialer.close)
+
+
+def _node_of(route: str) -> str:
+    """A route is `<dataflow>/<node>/<output>`. Raises ValueError for anything else."""
+    parts = route.split("/")
+    if len(parts) < 3 or not all(parts) or parts[1] in (".", ".."):
+        raise ValueError(f"no route: {route!r}")
+    return parts[1]
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

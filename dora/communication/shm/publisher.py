@@ -1,0 +1,294 @@
+"""A producer's output: puts values into shared memory and says where they are. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from dora import arrow
+from dora.communication.header import flags_of
+from dora.communication.shm.allocator import Slot
+from dora.communication.shm.arena import Chunk
+from dora.communication.shm.loan import Hold, Loan
+from dora.communication.shm.pool import Pool
+from dora.communication.shm.record import DATA, PRECIOUS, RECORD
+from dora.communication.shm.sender import Subscriber
+from dora.communication.shm.values import PLAIN_FORMS, Packed
+from dora.metadata import to_json
+
+logger = logging.getLogger("dora")
+
+PATIENCE = 1.0  # s that a sender waits for room in a full pool, if a reader asked for backpressure
+
+_SHORT_COPY = 64 * 1024  # up to here the lock is held while copying: to take it twice costs more
+_LONG_COPY = 256 * 1024  # from here on other threads run while copying
+_METADATA = 1024  # bytes behind a loan
+_LOOK_AGAIN = 500  # ms; a sender that waits is woken: this is the belt to the braces
+_POOL_LOOK = 0.002  # s
+
+
+class Route:
+    """What the publishers of one route share. `subscribers` is replaced, never changed."""
+
+    __slots__ = ("finished", "name", "refused", "subscribers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.subscribers: tuple[Subscriber, ...] = ()
+        self.finished = False
+        self.refused = 0  # messages for which the pool had no room
+
+
+class _Message(NamedTuple):
+    slot: Slot
+    form: int
+    length: int
+    extra: int  # bytes of metadata
+    timestamp: int
+    flush: bool
+    precious: bool
+
+
+class ShmPublisher:
+    """May be used from several threads. Does nothing once it is closed.
+
+    `send` waits while a reader that asked for backpressure has a full queue, and for no other.
+    """
+
+    def __init__(self, pool: Pool, route: Route) -> None:
+        self._pool = pool
+        self._lock = pool.lock
+        self._route = route
+        self._closed = False
+
+    def __repr__(self) -> str:
+        route = self._route
+        return (
+            f"<ShmPublisher of {route.name}, {len(route.subscribers)} subscribers, "
+            f"{route.refused} refused>"
+        )
+
+    def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
+        """A message for which the pool has no room is dropped, counted and logged."""
+        form, length, buffer, write = packed = self._pool.packer.pack(value)
+        if not self._route.subscribers or self._closed:
+            return
+        if metadata:
+            text = to_json(metadata)
+            flush, precious = flags_of(metadata)
+        else:
+            text, flush, precious = b"", False, False
+        extra = len(text)
+        size = length + extra
+        if size > _SHORT_COPY:
+            self._send_large(packed, text, timestamp, flush, precious)
+            return
+        with self._lock:
+            slot = self._pool.allocate(size)
+            if slot is not None:
+                place = cast(Chunk, slot.chunk).map
+                start = slot.offset - slot.chunk.offset
+                if length:
+                    if write is None:
+                        place[start : start + length] = buffer
+                    else:
+                        _fill(slot, packed)
+                if extra:
+                    place[start + length : start + size] = text
+                message = _Message(slot, form, length, extra, timestamp, flush, precious)
+                waiting = self._post(message)
+                if not waiting:
+                    self._pool.allocator.post(slot)
+                    return
+        if slot is None:
+            self._send_large(packed, text, timestamp, flush, precious)
+        else:
+            self._wait(message, waiting)
+            self._pool.release(slot)
+
+    def finish(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._route.finished = True
+                for subscriber in self._route.subscribers:
+                    subscriber.close_route(time.time_ns())
+
+    def allocate(self, nbytes: int) -> Loan | None:
+        """A part of the shared memory to fill in place; None if there is no room.
+
+        Worth it from about 400 KB on: below that a copy is quicker.
+        """
+        with self._lock:
+            slot = None if self._closed else self._pool.allocate(nbytes + _METADATA)
+            if slot is None:
+                return None
+            loan = Loan(slot, nbytes, self._send_loan)
+            # From now on like a slot that was sent: free when its only holder is gone.
+            slot.holders.append(Hold(loan.memory))
+            self._pool.allocator.post(slot)
+        return loan
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _send_large(
+        self, packed: Packed, text: bytes, timestamp: int, flush: bool, precious: bool
+    ) -> None:
+        """Copies while others may use the pool; waits for memory if that is what is asked for."""
+        length, extra = packed.length, len(text)
+        slot = self._allocate_patiently(length + extra)
+        if slot is None:
+            return
+        try:
+            _fill(slot, packed)
+            _write_behind(slot, length, text)
+        except BaseException:
+            self._pool.release(slot)
+            raise
+        message = _Message(slot, packed.form, length, extra, timestamp, flush, precious)
+        with self._lock:
+            waiting = self._post(message)
+        self._wait(message, waiting)
+        self._pool.release(slot)
+
+    def _send_loan(
+        self, loan: Loan, form: str, metadata: Mapping[str, Any], timestamp: int
+    ) -> None:
+        width = arrow.WIDTHS[form]
+        if loan.nbytes % width:
+            raise ValueError(f"{loan.nbytes} bytes are no whole number of {form} elements")
+        if not self._route.subscribers or self._closed:
+            return
+        slot = loan.slot
+        text = to_json(metadata) if metadata else b""
+        if loan.nbytes + len(text) > slot.size:  # more metadata than there is room for behind it
+            self.send(arrow.decode(form, loan.view()), metadata, timestamp)
+            return
+        _write_behind(slot, loan.nbytes, text)
+        flags = flags_of(metadata) if metadata else (False, False)
+        message = _Message(
+            slot, PLAIN_FORMS[form], loan.nbytes, len(text), timestamp, flags[0], flags[1]
+        )
+        with self._lock:
+            waiting = self._post(message)
+        self._wait(message, waiting)
+
+    def _post(self, message: _Message) -> list[Subscriber]:
+        """Gives the message to all who have room, or who want their oldest dropped. The others."""
+        waiting = []
+        flush = message.flush
+        for subscriber in self._route.subscribers:
+            if flush:
+                subscriber.flush()
+            if subscriber.room <= 0:
+                if not subscriber.blocking:
+                    subscriber.make_room()
+                elif not subscriber.has_room():
+                    waiting.append(subscriber)
+                    continue
+            _give(message, subscriber)
+        return waiting
+
+    def _wait(self, message: _Message, waiting: list[Subscriber]) -> None:
+        """Until all have room, or are gone."""
+        for subscriber in waiting:
+            poll = select.poll()
+            with self._lock:
+                if not subscriber.listening:
+                    continue
+                # A copy: the subscriber may go, and close its own, while we wait.
+                credit = os.dup(subscriber.credit)
+            poll.register(credit, select.POLLIN)
+            try:
+                while True:
+                    with self._lock:
+                        if not subscriber.listening or self._closed:
+                            break
+                        if subscriber.has_room():
+                            _give(message, subscriber)
+                            break
+                    poll.poll(_LOOK_AGAIN)
+                    try:
+                        os.eventfd_read(credit)
+                    except BlockingIOError:
+                        pass  # nothing was taken
+            finally:
+                os.close(credit)
+
+    def _allocate_patiently(self, size: int) -> Slot | None:
+        """None if there is no room: the message is lost to all of its readers."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with self._lock:
+                slot = self._pool.allocate(size)
+                if slot is not None:
+                    return slot
+                route = self._route
+                patient = any(subscriber.blocking for subscriber in route.subscribers)
+                if not patient or self._closed or time.monotonic() > deadline:
+                    for subscriber in route.subscribers:
+                        subscriber.drop()
+                    route.refused += 1
+                    refused = route.refused
+                    break
+            time.sleep(_POOL_LOOK)
+        if refused & (refused - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+            logger.warning(
+                "%s: no shared memory for %d bytes: readers keep too much of %s; "
+                "%d messages lost so far",
+                route.name,
+                size,
+                self._pool,
+                refused,
+            )
+        return None
+
+
+def _give(message: _Message, subscriber: Subscriber) -> None:
+    slot, form, length, extra, timestamp, _, precious = message
+    chunk = cast(Chunk, slot.chunk)
+    slot.holders.append(subscriber)
+    subscriber.closed = False
+    subscriber.write(
+        RECORD.pack(
+            subscriber.epoch,
+            DATA,
+            PRECIOUS if precious else 0,
+            0,
+            timestamp,
+            slot.offset,
+            length,
+            slot.index,
+            form,
+            slot.generation,
+            extra,
+            subscriber.sequence & 0xFFFFFFFF,
+            chunk.first,
+            chunk.pages,
+        )
+    )
+
+
+def _fill(slot: Slot, packed: Packed) -> None:
+    """Puts the value into its slot."""
+    _, length, buffer, write = packed
+    chunk = cast(Chunk, slot.chunk)
+    start = slot.offset - chunk.offset
+    if write is not None:
+        write(memoryview(chunk.map)[start : start + length])
+    elif length >= _LONG_COPY and (numpy := sys.modules.get("numpy")) is not None:
+        numpy.copyto(chunk.array[start : start + length], numpy.frombuffer(buffer, numpy.uint8))
+    elif length:
+        chunk.map[start : start + length] = buffer
+
+
+def _write_behind(slot: Slot, length: int, text: bytes) -> None:
+    if text:
+        chunk = cast(Chunk, slot.chunk)
+        start = slot.offset - chunk.offset + length
+        chunk.map[start : start + len(text)] = text

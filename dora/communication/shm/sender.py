@@ -1,0 +1,218 @@
+"""A producer's view of its consumers: who gets records, and what they still look at (>= 3.10).
+
+All of it happens under the layer's lock, which is never held while anything waits.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import socket
+import stat
+import termios
+from collections.abc import Sequence
+
+from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST, capacity
+from dora.communication.shm.allocator import Allocator
+from dora.communication.shm.handshake import Subscribe
+from dora.communication.shm.record import CLOSED, PRECIOUS, RECORD, SIZE, Record
+from dora.communication.shm.table import Table
+
+
+class Subscriber:
+    """One subscription of a consumer. Owns its file descriptors.
+
+    `alive` until the consumer's process is gone, or has let go of everything: until then what it
+    was sent is its own. `room` is how many records may be written without looking at the pipe.
+    """
+
+    __slots__ = (
+        "_count",
+        "_steal",
+        "_table",
+        "alive",
+        "blocking",
+        "closed",
+        "credit",
+        "epoch",
+        "listening",
+        "node",
+        "pipe",
+        "released",
+        "room",
+        "route",
+        "sequence",
+        "size",
+        "slots",
+        "socket",
+    )
+
+    def __init__(
+        self, sock: socket.socket, request: Subscribe, fds: Sequence[int], slots: Allocator
+    ) -> None:
+        """Raises ValueError if the request cannot be served; `fds` are the caller's then."""
+        self.pipe, self._steal, table, self.credit = fds
+        if not 0 < request.epoch < 1 << 32:
+            raise ValueError(f"epoch {request.epoch}")
+        if request.queue_policy not in (DROP_OLDEST, BACKPRESSURE):
+            raise ValueError(f"queue policy {request.queue_policy!r}")
+        for fd in (self.pipe, self._steal):
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise ValueError("no pipe")
+            os.set_blocking(fd, False)
+        if os.readlink(f"/proc/self/fd/{self.credit}") != "anon_inode:[eventfd]":
+            raise ValueError("no eventfd")
+        os.set_blocking(self.credit, False)
+        self._table = Table(table)
+        self.released = self._table.released
+        self.socket = sock
+        self.route = request.route
+        self.node = request.node
+        self.epoch = request.epoch
+        self.size = max(request.queue_size, 1)
+        self.blocking = request.queue_policy == BACKPRESSURE
+        self.slots = slots
+        self.alive = True
+        self.listening = True
+        self.closed = False  # the last thing it was told is that the route is closed
+        self.sequence = 0
+        self.room = 0
+        self._count = array.array("i", [0])
+        os.close(table)
+
+    def __repr__(self) -> str:
+        state = "listening" if self.listening else "leaving" if self.alive else "gone"
+        return f"<Subscriber {self.node or 'somebody'} of {self.route}, {state}>"
+
+    def never_block(self) -> None:
+        """For a subscription of this very process, which could not read while it waits."""
+        if self.blocking:
+            self.blocking = False
+            self.size = capacity(self.size, BACKPRESSURE)
+
+    def has_room(self) -> bool:
+        """Looks at the pipe if need be."""
+        if self.room <= 0:
+            self.room = self.size - self._waiting()
+        return self.room > 0
+
+    def make_room(self) -> None:
+        """Steals the oldest records until there is room for one more."""
+        while not self.has_room():
+            if not self.steal():
+                self.room = 1  # the consumer took them meanwhile
+                return
+
+    def write(self, record: bytes) -> None:
+        """There is room for it."""
+        self.room -= 1
+        self.sequence += 1
+        while True:
+            try:
+                os.write(self.pipe, record)
+                return
+            except BlockingIOError:
+                # The pipe is smaller than the consumer said, or others write to it, too.
+                if not self.steal():
+                    self.drop()
+                    return
+                self.room = 0
+
+    def steal(self) -> bool:
+        """Drops the oldest record, or the oldest that is not precious. False if there is none."""
+        data = self._take()
+        if data is None:
+            return False
+        if data[5] & PRECIOUS:
+            data = self._spare(data)
+        if data[4] != CLOSED:
+            self.drop()
+        self.disown(data)
+        self.room += 1
+        return True
+
+    def close_route(self, timestamp: int) -> None:
+        """Says, behind all that waits, that nothing more will come; once."""
+        if self.closed:
+            return
+        self.closed = True
+        self.write(
+            RECORD.pack(self.epoch, CLOSED, 0, 0, timestamp, 0, 0, 0, 0, 0, 0, self.sequence, 0, 0)
+        )
+
+    def flush(self) -> None:
+        """Takes back all that waits and is not precious; nothing of it counts as dropped."""
+        kept = []
+        while (data := self._take()) is not None:
+            if data[5] & PRECIOUS:
+                kept.append(data)
+            else:
+                self.disown(data)
+        for data in kept:
+            os.write(self.pipe, data)
+        self.room = 0
+
+    def drop(self) -> None:
+        """Counts a message that the consumer will not get."""
+        self._table.dropped += 1
+
+    def disown(self, data: bytes) -> None:
+        """The consumer never saw this record: it need not release the slot."""
+        record = Record.unpack(data)
+        if record.epoch != self.epoch or record.kind == CLOSED:
+            return  # of the process that produced before us
+        slot = self.slots.slot(record.slot, record.generation)
+        if slot is not None and self in slot.holders:
+            slot.holders.remove(self)
+
+    def leave(self) -> None:
+        """The consumer wants no more; what it has got it still looks at."""
+        if self.listening:
+            self.listening = False
+            while (data := self._take()) is not None:
+                self.disown(data)
+            os.close(self.pipe)
+            os.close(self._steal)
+            self.wake()
+            os.close(self.credit)
+
+    def wake(self) -> None:
+        """Lets a sender look again that waits for room."""
+        try:
+            os.eventfd_write(self.credit, 1)
+        except BlockingIOError:
+            pass  # it is awake then
+
+    def gone(self) -> None:
+        """Everything that it had is free. May be called twice."""
+        if self.alive:
+            self.alive = False
+            self.leave()
+            self.socket.close()
+
+    def _take(self) -> bytes | None:
+        try:
+            data = os.read(self._steal, SIZE)
+        except BlockingIOError:
+            return None
+        return data if len(data) == SIZE else None
+
+    def _spare(self, oldest: bytes) -> bytes:
+        """Takes the oldest record that is not precious instead, and puts the others back in their
+        order; the oldest of all if all are precious.
+
+        A consumer that reads in this very moment may get a precious message a little late.
+        """
+        taken = [oldest]
+        while (data := self._take()) is not None:
+            taken.append(data)
+        victim = next((i for i, d in enumerate(taken) if not d[5] & PRECIOUS), 0)
+        stolen = taken.pop(victim)
+        for data in taken:
+            os.write(self.pipe, data)
+        return stolen
+
+    def _waiting(self) -> int:
+        fcntl.ioctl(self._steal, termios.FIONREAD, self._count)
+        return self._count[0] // SIZE

@@ -1,0 +1,225 @@
+"""A consumer's subscription: one pipe for its whole life, whoever produces. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import logging
+import os
+import termios
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from dora.communication.base import Kind, Message
+from dora.communication.shm.connection import Connection, Region, Value
+from dora.communication.shm.forks import abandon_in_children
+from dora.communication.shm.record import CLOSED, RECORD, SIZE
+from dora.metadata import Metadata, from_json
+
+logger = logging.getLogger("dora")
+
+# Up to here a value is copied out when it is received: that costs no more than a region, and a
+# program that keeps thousands of small messages keeps no shared memory.
+COPIED = 4096
+
+_SPARE = 8  # records that find room beside the queue: what closes a route, and precious ones
+_PAGE = 4096
+_PER_PAGE = _PAGE // SIZE
+_OURSELVES = 0  # the epoch of records that this side wrote
+
+
+class ShmSubscription:
+    """`receive` reads one record, so that several inputs are served in turn.
+
+    The producer steals from the pipe what is too much; the pipe holds what the queue may.
+    """
+
+    def __init__(
+        self,
+        route: str,
+        queue_size: int,
+        queue_policy: str,
+        ended: Callable[[ShmSubscription], None],
+    ) -> None:
+        """`ended` is called once, by `close`; it has `give_back` called when the pipe is not
+        used any more."""
+        self.route = route
+        self.queue_policy = queue_policy
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.queue_size = self._enlarge(queue_size)
+        self.credit = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._gives_credit = queue_policy == "backpressure"
+        self._lock = threading.Lock()  # between the receiver and the reactor; never held for long
+        self._connections: dict[int, Connection] = {}
+        self._dead: list[Connection] = []  # gone, but some of their records may still wait
+        self._lost = 0  # dropped by producers that are gone
+        self._epoch = _OURSELVES
+        self._ended = ended
+        self._closed = False
+        abandon_in_children(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._connections)} connections"
+        return f"<ShmSubscription of {self.route}, {state}, {self.dropped} dropped>"
+
+    @property
+    def dropped(self) -> int:
+        with self._lock:
+            return self._lost + sum(c.lease.table.dropped for c in self._connections.values())
+
+    def fileno(self) -> int:
+        return self.reader
+
+    def receive(self) -> Message | None:
+        """Records that no producer of ours can have sent are logged and passed over."""
+        while not self._closed:
+            try:
+                data = os.read(self.reader, SIZE)
+            except BlockingIOError:
+                return None
+            if self._gives_credit:
+                os.eventfd_write(self.credit, 1)
+            try:
+                return self._open(data)
+            except ValueError as error:
+                logger.warning("a message of %s was thrown away: %s", self.route, error)
+        return None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._ended(self)
+
+    def give_back(self) -> None:
+        """Closes the pipe, when nobody else uses it any more."""
+        with self._lock:
+            if self.reader < 0:
+                return
+            for fd in (self.reader, self.writer, self.credit):
+                os.close(fd)
+            self._closed = True
+            self.reader = self.writer = self.credit = -1
+            self._lost += sum(c.lease.table.dropped for c in self._connections.values())
+            self._connections.clear()
+            self._dead.clear()
+
+    def abandon(self) -> None:
+        """In a forked child: what comes is for the parent."""
+        self._lock = threading.Lock()
+        self._ended = _nothing
+        self.give_back()
+
+    def new_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch
+
+    def add(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections[connection.epoch] = connection
+
+    def retire(self, connection: Connection) -> None:
+        """No more will come through it; what waits is still received."""
+        with self._lock:
+            if connection.epoch in self._connections:
+                self._dead.append(connection)
+                if not self._waiting():
+                    self._purge()
+
+    def say_closed(self) -> None:
+        """Puts the end of the route behind all that waits."""
+        record = RECORD.pack(_OURSELVES, CLOSED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        with self._lock:
+            if self.writer < 0:
+                return
+            try:
+                os.write(self.writer, record)
+            except BlockingIOError:
+                # Only a producer that does not keep to the limit can have filled it up.
+                logger.warning("%s: no room for the end of the route", self.route)
+
+    def _open(self, data: bytes) -> Message:
+        if len(data) != SIZE:
+            raise ValueError(f"a record of {len(data)} bytes")
+        (
+            epoch,
+            kind,
+            _,
+            _,
+            timestamp,
+            offset,
+            length,
+            slot,
+            form,
+            generation,
+            extra,
+            _,
+            first,
+            pages,
+        ) = RECORD.unpack(data)
+        if kind == CLOSED:
+            return Message(Kind.CLOSED, timestamp, {}, _nothing)
+        with self._lock:
+            connection = self._connections.get(epoch)
+            if connection is None:
+                raise ValueError(f"a record of unknown epoch {epoch}")
+            if self._dead and connection not in self._dead:
+                self._purge()  # records of one pipe come in order: theirs are all taken
+        chunk = connection.chunk(first, pages)
+        connection.check(slot, form, length)
+        start = offset - chunk.offset
+        middle = start + length
+        end = middle + extra
+        if start < 0 or end > chunk.length:
+            raise ValueError(f"{end - start} bytes at {offset} are not in their chunk")
+        place: Region | bytes
+        if end - start <= COPIED:
+            place = chunk.map[start:middle]
+            text = chunk.map[middle:end] if extra else b""
+            connection.lease.released[slot] = generation
+        else:
+            # First of all, so that the slot is given back whatever happens next.
+            place = Region(connection.lease, slot, generation, chunk, start, length)
+            text = chunk.map[middle:end] if extra else b""
+        metadata: Metadata = from_json(text) if extra else {}
+        return Message(Kind.DATA, timestamp, metadata, Value(form, place, connection))
+
+    def _waiting(self) -> int:
+        """How many records are in the pipe."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self.reader, termios.FIONREAD, count)
+        return count[0] // SIZE
+
+    def _purge(self) -> None:
+        for connection in self._dead:
+            self._lost += connection.lease.table.dropped
+            del self._connections[connection.epoch]
+        self._dead.clear()
+
+    def _enlarge(self, queue_size: int) -> int:
+        """Makes the pipe hold the queue. The size that it can hold for sure, if it is less."""
+        wanted = max(queue_size, 1)
+        pages = -(-(wanted + _SPARE - 1) // _PER_PAGE) + 1
+        for size in (pages, *(n for n in (256, 64) if n < pages)):
+            try:
+                fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, size * _PAGE)
+                break
+            except OSError:
+                pass  # more than this user may have: try less, or leave it as it is
+        pages = fcntl.fcntl(self.writer, fcntl.F_GETPIPE_SZ) // _PAGE
+        # What is written begins anywhere in the first page, so that one page may be half used.
+        possible = max((pages - 1) * _PER_PAGE + 1 - _SPARE, 1)
+        if wanted > possible:
+            logger.warning(
+                "%s: a queue of %d is more than a pipe holds; it holds %d",
+                self.route,
+                wanted,
+                possible,
+            )
+        return min(wanted, possible)
+
+
+def _nothing(*_: Any) -> None:
+    return None
