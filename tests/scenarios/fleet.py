@@ -86,7 +86,6 @@ class Fleet:
         done = self.dora("logs", "--node", node, "--tail", "1000", "--json", code=code)
         return [json.loads(row)["line"] for row in done.stdout.splitlines()]
 
-
     def assert_nothing_is_left(self) -> None:
         """No process of the embedded machines, no socket, no pipe."""
         wait_until(lambda: not processes_below(self.home), "the last process to end")
