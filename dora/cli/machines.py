@@ -16,9 +16,9 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
 from dora.cli.progress import human_bytes
 from dora.cli.status import cores_text
+from dora.compile.compile import NODE_PYTHON
 from dora.coordinator.contact import contact
 
-NODE_PYTHON = (3, 10)
 ROOM = 1_000_000_000  # bytes; a first closure with pyarrow and matplotlib takes about a third
 
 

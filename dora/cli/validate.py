@@ -17,7 +17,6 @@ from dora.dataflow.load import load
 from dora.errors import DataflowError, Located, PlacementError
 from dora.placement.place import place
 
-
 PLENTY = 1024  # cores: nobody was asked how many there are
 
 

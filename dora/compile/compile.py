@@ -26,6 +26,8 @@ from dora.protocol.router import ROUTER_CONFIG
 
 DEFAULT_START_TIMEOUT = 60.0  # seconds for a node to be ready; first starts compile their imports
 
+NODE_PYTHON = (3, 10)
+
 
 @dataclass(frozen=True)
 class Site:
@@ -59,6 +61,13 @@ def compile_dataflow(
             raise DoraError(
                 f"{node.mark.file}:{node.mark.line}: {node.id!r} is the name of dora's own router",
                 hint="choose another id",
+            )
+    for site in sites.values():
+        if site.facts.python_version[:2] < NODE_PYTHON:
+            found = ".".join(map(str, site.facts.python_version))
+            raise DoraError(
+                f"machine {site.machine.id!r} has Python {found}, and nodes need 3.10 or newer",
+                hint="install one there and name it in the inventory: python: /usr/bin/python3.11",
             )
     summary = summarise(name, dataflow, placement, routers)
     machines = {}
