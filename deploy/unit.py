@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from string import Template
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 Policy = TypeVar("Policy", "RestartPolicy", "StopPolicy")
+
+MOST_SOCKETS = 64  # of one unit
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}\Z")  # sd_listen_fds joins names with colons
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,19 @@ class StopPolicy:
 
 
 @dataclass(frozen=True)
+class Socket:
+    """A listening Unix socket that the unit inherits under `name`, as sd_listen_fds tells it.
+
+    `path` is absolute or starts in the deployment's run folder, `run/<deployment>/`. It is there
+    before any unit of the deployment starts and as long as the unit is wanted.
+    """
+
+    name: str
+    path: str
+    kind: str = "stream"  # stream | seqpacket
+
+
+@dataclass(frozen=True)
 class Unit:
     """One process to be kept running on one machine; knows nothing of dataflows.
 
@@ -54,6 +71,8 @@ class Unit:
     restart: RestartPolicy = RestartPolicy()
     stop: StopPolicy = StopPolicy()
     order: int = 0  # lower starts first and stops last
+    sockets: Tuple[Socket, ...] = ()
+    watchdog: float = 0.0  # seconds without WATCHDOG=1 after which a ready unit is killed; 0: never
 
     @property
     def fingerprint(self) -> str:
@@ -61,19 +80,26 @@ class Unit:
         return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
 
     def render(self, values: Mapping[str, str]) -> Unit:
-        """This unit with `${name}` in argv, cwd and env replaced (`string.Template`; `$$` is `$`).
+        """This unit with `${name}` in argv, cwd, env and sockets' paths replaced.
 
-        Raises KeyError for a name that `values` lacks.
+        As `string.Template` does: `$$` is `$`. Raises KeyError for a name that `values` lacks.
         """
         data = self.to_json()
         data["argv"] = [Template(part).substitute(values) for part in self.argv]
         data["cwd"] = Template(self.cwd).substitute(values)
         data["env"] = {key: Template(text).substitute(values) for key, text in self.env.items()}
+        for socket in data.get("sockets", ()):
+            socket["path"] = Template(socket["path"]).substitute(values)
         return Unit.from_json(data)
 
     def to_json(self) -> Dict[str, Any]:
         data = asdict(self)
         data["env"] = dict(self.env)
+        # fields that came later are left out while unused: fingerprints stay what they were, and
+        # an upgrade of the supervisor restarts nothing
+        for name in ("sockets", "watchdog"):
+            if not data[name]:
+                del data[name]
         return data
 
     @classmethod
@@ -87,6 +113,7 @@ class Unit:
         values["closure"] = tuple(_text(path) for path in _list(values.get("closure", ())))
         values["restart"] = _policy(RestartPolicy, values.get("restart", {}))
         values["stop"] = _policy(StopPolicy, values.get("stop", {}))
+        values["sockets"] = tuple(_socket(entry) for entry in _list(values.get("sockets", ())))
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
             raise ValueError(f"a unit needs a plain name and a command: {unit.name!r}")
@@ -95,6 +122,10 @@ class Unit:
         _choice("readiness", unit.readiness, ("started", "notify"))
         _choice("restart", unit.restart.when, ("never", "on-failure", "always"))
         _number(unit.start_timeout)
+        _number(unit.watchdog)
+        names = [socket.name for socket in unit.sockets]
+        if len(names) != len(set(names)) or len(names) > MOST_SOCKETS:
+            raise ValueError(f"sockets need different names, at most {MOST_SOCKETS}: {names!r}")
         if type(unit.order) is not int:
             raise TypeError(f"expected a whole number, got {unit.order!r}")
         return unit
@@ -139,6 +170,16 @@ def _number(value: Any) -> float:
 def _choice(field: str, value: Any, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{field} must be one of {list(allowed)}, not {value!r}")
+
+
+def _socket(data: Mapping[str, Any]) -> Socket:
+    socket = Socket(**{field: _text(value) for field, value in data.items()})
+    if not _SOCKET_NAME.match(socket.name):
+        raise ValueError(f"a socket's name is printable, without colons: {socket.name!r}")
+    if not socket.path or socket.path.endswith("/") or ".." in socket.path.split("/"):
+        raise ValueError(f"a socket's path names a file, without `..`: {socket.path!r}")
+    _choice("a socket's kind", socket.kind, ("stream", "seqpacket"))
+    return socket
 
 
 def _policy(kind: Type[Policy], data: Mapping[str, Any]) -> Policy:

@@ -70,6 +70,7 @@ class EventStream:
             self._epoll.register(subscription.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
+            self._obey()  # a line may have been read from the pipe already
 
     @property
     def ended(self) -> bool:

@@ -25,7 +25,9 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     upgrade      agent, python?           goes on as that agent; connections drop, units run on
 
 A unit's state: deployment, name, state, pid, since (epoch), restarts, exit ({code} | {signal} |
-null), error, cores, ready, generation, fingerprint. In `watch` one that has gone has state "gone".
+null; with `reason`: "watchdog" if that killed it), error, last_lines (of its log, at its last end
+if that was an error: 20 lines, 4 KiB at most), cores, ready, generation, fingerprint. In `watch`
+one that has gone has state "gone".
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
 missing_paths (with paths), unknown (no such deployment or unit), upgrade_failed, io, internal.
 """

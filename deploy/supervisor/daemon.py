@@ -29,6 +29,7 @@ from deploy.supervisor.operations import Operations
 from deploy.supervisor.process import remove
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Key
+from deploy.supervisor.sockets import Place
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -46,20 +47,32 @@ class Inherited:
         lock: Optional[int] = None,
         listener: Optional[int] = None,
         notify: Optional[Dict[Key, int]] = None,
+        sockets: Optional[Dict[Place, int]] = None,
     ) -> None:
         self.lock = lock
         self.listener = listener
         self.notify = notify or {}
+        self.sockets = sockets or {}
 
     def to_text(self) -> str:
-        notify = [[*key, descriptor] for key, descriptor in self.notify.items()]
-        return json.dumps({"lock": self.lock, "listener": self.listener, "notify": notify})
+        return json.dumps(
+            {
+                "lock": self.lock,
+                "listener": self.listener,
+                "notify": [[*key, descriptor] for key, descriptor in self.notify.items()],
+                "sockets": [[*place, descriptor] for place, descriptor in self.sockets.items()],
+            }
+        )
 
     @classmethod
     def from_text(cls, text: str) -> Inherited:
         data = json.loads(text)
         notify = {Key(name, unit): descriptor for name, unit, descriptor in data["notify"]}
-        return cls(data["lock"], data["listener"], notify)
+        # an agent from before there were sockets may hand over to this one
+        sockets = {
+            Place(name, path): descriptor for name, path, descriptor in data.get("sockets", ())
+        }
+        return cls(data["lock"], data["listener"], notify, sockets)
 
 
 class Daemon:
@@ -135,7 +148,7 @@ class Daemon:
         orphans = find_orphans(self.layout)
         slots = takeover(noted, orphans, wanted, time.monotonic())
         self._was_active = bool(current) or bool(slots)
-        self._engine.adopt(slots, current, self._inherited.notify)
+        self._engine.adopt(slots, current, self._inherited.notify, self._inherited.sockets)
 
     def _listen(self) -> socket.socket:
         if self._inherited.listener is not None:
@@ -222,10 +235,10 @@ class Daemon:
         loop.call_later(0.05, self._become, argv)
 
     def _become(self, argv: List[str]) -> None:
-        notify = self._engine.prepare_exec()
+        notify, sockets = self._engine.prepare_exec()
         os.set_inheritable(self._lock, True)
         self._listener.set_inheritable(True)
-        inherited = Inherited(self._lock, self._listener.fileno(), notify)
+        inherited = Inherited(self._lock, self._listener.fileno(), notify, sockets)
         log.info("going on as %s", argv[-2])
         try:
             os.execv(argv[0], [*argv, "supervise", inherited.to_text()])
@@ -233,7 +246,7 @@ class Daemon:
             log.error("the upgrade failed, going on as before: %s", error)
             os.set_inheritable(self._lock, False)
             self._listener.set_inheritable(False)
-            self._engine.notifications.keep()
+            self._engine.keep()
 
 
 def agent_command(layout: Layout, agent: str, python: str) -> List[str]:

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Sequence, Set
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from deploy.supervisor import logs
 from deploy.supervisor.exits import Exits
@@ -21,7 +34,17 @@ from deploy.supervisor.notify import Notifications
 from deploy.supervisor.process import Processes, SpawnFailed, cores_of
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Key, Slot
-from deploy.supervisor.state import Action, AskToStop, Clean, Difference, Signal, Spawn, Units
+from deploy.supervisor.sockets import Place, SocketFailed, Sockets, decide
+from deploy.supervisor.state import (
+    Action,
+    AskStatus,
+    AskToStop,
+    Clean,
+    Difference,
+    Signal,
+    Spawn,
+    Units,
+)
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -48,7 +71,11 @@ class Engine:
         self.units = Units()
         self._processes = Processes(layout, mortal=mortal)
         self._exits = Exits(loop, self._exited)
-        self.notifications = Notifications(loop, layout, self._ready)
+        self.notifications = Notifications(
+            loop, layout, on_ready=self._ready, on_alive=self._alive, on_store=self._stored
+        )
+        self.sockets = Sockets(layout)
+        self._complaints: Dict[Place, str] = {}  # why a socket could not be bound, said once
         self._journal = journal
         self._on_change = on_change
         self._clock = clock
@@ -65,10 +92,18 @@ class Engine:
         slots: Iterable[Slot],
         current: Mapping[str, tuple[int, Sequence[Unit]]],
         inherited: Mapping[Key, int],
+        sockets: Mapping[Place, int],
     ) -> None:
-        """Goes on from where another supervisor was, towards the current generations."""
+        """Goes on from where another supervisor was, towards the current generations.
+
+        If we replace it in place, `inherited` are its notify sockets, `sockets` its listeners.
+        """
         slots = list(slots)
-        self.units.restore(slots)
+        now = self._clock()
+        unheard = {slot.key for slot in slots if slot.key not in inherited}
+        actions = self.units.restore(slots, now, unheard=unheard)
+        for place, descriptor in sockets.items():
+            self.sockets.take(place, descriptor)
         for slot in slots:
             if slot.pid is None:
                 continue
@@ -81,8 +116,6 @@ class Engine:
         for slot in slots:
             if slot.pid is not None:
                 self._exits.add(slot.pid, slot.start)
-        now = self._clock()
-        actions: List[Action] = []
         for deployment in {slot.key.deployment for slot in slots} | set(current):
             generation, units = current.get(deployment, (0, ()))
             actions += self.units.activate(deployment, generation, units, now, revive=False)[1]
@@ -140,6 +173,7 @@ class Engine:
             "restarts": slot.restarts,
             "exit": None if slot.exit is None else slot.exit.to_json(),
             "error": slot.error,
+            "last_lines": list(slot.last_lines),
             "cores": [] if slot.pid is None else cores_of(slot.pid),
             "ready": slot.ready,
             "generation": slot.generation,
@@ -153,11 +187,20 @@ class Engine:
         self._close()
         self._processes.forget()
         self.notifications.leave()
+        self.sockets.leave()
 
-    def prepare_exec(self) -> Dict[Key, int]:
-        """Notes everything down and returns the descriptors for the program that replaces us."""
+    def prepare_exec(self) -> Tuple[Dict[Key, int], Dict[Place, int]]:
+        """Notes everything down and returns the descriptors for the program that replaces us.
+
+        They are the units' notify sockets and their listeners.
+        """
         self._note()
-        return self.notifications.give()
+        return self.notifications.give(), self.sockets.give()
+
+    def keep(self) -> None:
+        """After `prepare_exec`, when that program was not executed after all."""
+        self.notifications.keep()
+        self.sockets.keep()
 
     def _close(self) -> None:
         self._exits.close()
@@ -174,10 +217,30 @@ class Engine:
         for key, slot in list(self.units.slots.items()):
             if (slot.pid, slot.start) == (pid, start):
                 log.info("%s (pid %d) %s", key, pid, exit)
-                self._perform(self.units.exited(key, pid, exit, self._clock()))
+                lines = [] if exit.clean else self._ending(key)
+                self._perform(self.units.exited(key, pid, exit, self._clock(), lines))
+
+    def _ending(self, key: Key) -> List[str]:
+        try:
+            return logs.ending(self.layout.log(*key))
+        except OSError as error:
+            return [f"(the log cannot be read: {error})"]
 
     def _ready(self, key: Key) -> None:
+        slot = self.units.slots.get(key)
+        if slot is not None and not slot.ready and self.sockets.lacks(slot):
+            self._processes.tell(key, "status")  # adopted before it could be asked for them
         self._perform(self.units.ready(key, self._clock()))
+
+    def _alive(self, key: Key) -> None:
+        self.units.alive(key, self._clock())  # a tick that comes too early finds nothing to do
+
+    def _stored(self, key: Key, name: str, descriptor: int) -> None:
+        slot = self.units.slots.get(key)
+        if slot is None:
+            os.close(descriptor)
+        elif self.sockets.take_back(slot, name, descriptor):
+            log.info("%s gave back its socket %s", key, name)
 
     def _tick(self) -> None:
         self._timer = None
@@ -186,6 +249,7 @@ class Engine:
     # actions
 
     def _perform(self, actions: Iterable[Action]) -> None:
+        self._arrange_sockets()  # what is queued may start units
         queue: Deque[Action] = deque(actions)
         while queue:
             queue.extend(self._act(queue.popleft()))
@@ -195,9 +259,13 @@ class Engine:
         if isinstance(action, Spawn):
             return self._spawn(action)
         if isinstance(action, AskToStop):
-            if self._processes.ask_to_stop(action.key):
+            if self._processes.tell(action.key, "stop"):
                 return []
             return self.units.deaf(action.key, self._clock())
+        if isinstance(action, AskStatus):
+            if self._processes.tell(action.key, "status"):
+                return []
+            return self.units.silent(action.key, self._clock())
         if isinstance(action, Signal):
             self._processes.signal(action.pid, action.signal)
         elif isinstance(action, Clean):
@@ -208,8 +276,15 @@ class Engine:
     def _spawn(self, action: Spawn) -> List[Action]:
         try:
             self.notifications.open(action.key)
-            pid, start = self._processes.spawn(action.key, action.unit, action.restarts)
-        except (SpawnFailed, OSError) as error:
+            places = [
+                (self.sockets.locate(action.key.deployment, entry), entry)
+                for entry in action.unit.sockets
+            ]
+            descriptors = [self.sockets.hold(place, entry) for place, entry in places]
+            pid, start = self._processes.spawn(
+                action.key, action.unit, action.restarts, descriptors
+            )
+        except (SpawnFailed, SocketFailed, OSError) as error:
             log.warning("%s: %s", action.key, error)
             return self.units.spawn_failed(action.key, str(error), self._clock())
         log.info("%s started as pid %d", action.key, pid)
@@ -217,6 +292,21 @@ class Engine:
         self._note()  # before anything else: a process that nobody knows of must not be
         self._exits.add(pid, start)
         return more
+
+    def _arrange_sockets(self) -> None:
+        """Binds what units will need and lets go of what none needs any more."""
+        work = decide(self.units.slots.values(), self.sockets.held, self.sockets.locate)
+        for place in work.release:
+            self.sockets.release(place)
+        for place, entry in work.bind.items():
+            try:
+                self.sockets.hold(place, entry)
+            except (SocketFailed, OSError) as error:  # its unit will fail for it
+                if self._complaints.get(place) != str(error):
+                    self._complaints[place] = str(error)
+                    log.warning("%s: no socket %s: %s", place.deployment, place.path, error)
+            else:
+                self._complaints.pop(place, None)
 
     def _after(self) -> None:
         changed = self.units.take_changed()

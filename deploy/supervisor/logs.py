@@ -73,6 +73,26 @@ def _last(path: Path, count: int, end: Optional[int] = None) -> List[bytes]:
     return lines[-count:]
 
 
+def ending(log: Path, count: int = 20, size: int = 4096) -> List[str]:
+    """The last `count` lines of the log, as far as they fit into its last `size` bytes.
+
+    Of a line that does not fit, its end.
+    """
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - size))
+            data = file.read(size)
+    except FileNotFoundError:
+        return []
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    if end > size and len(lines) > 1:
+        lines = lines[1:]  # its begin is not there
+    return [line.decode(errors="replace") for line in lines[-count:]]
+
+
 class Follower:
     """New lines of one log, through rotations. Starts at the end of what is there."""
 

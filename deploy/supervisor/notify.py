@@ -6,25 +6,40 @@ that a unit's child sends, and across PID namespaces.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import os
 import socket
-from typing import Callable, Dict
+from typing import Callable, Dict, List, Tuple
 
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import remove
 from deploy.supervisor.slot import Key
 
+MOST_DESCRIPTORS = 16  # in one message; the kernel closes what is beyond
+
 
 class Notifications:
-    """Calls `on_ready(key)` for each READY=1. STOPPING, WATCHDOG, STATUS are taken, not used."""
+    """Tells what units say. STOPPING, STATUS and others are taken, not used.
+
+    `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, and for FDSTORE=1 with FDNAME
+    `on_store(key, name, descriptor)`; the descriptor is the callee's.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, layout: Layout, on_ready: Callable[[Key], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        layout: Layout,
+        *,
+        on_ready: Callable[[Key], None],
+        on_alive: Callable[[Key], None],
+        on_store: Callable[[Key, str, int], None],
     ) -> None:
         self._loop = loop
         self._layout = layout
         self._on_ready = on_ready
+        self._on_alive = on_alive
+        self._on_store = on_store
         self._sockets: Dict[Key, socket.socket] = {}
 
     def open(self, key: Key) -> None:
@@ -83,10 +98,31 @@ class Notifications:
     def _receive(self, key: Key, receiver: socket.socket) -> None:
         for _ in range(100):  # then others get their turn
             try:
-                message = receiver.recv(4096)
+                message, descriptors = _receive(receiver)
             except BlockingIOError:
                 return
-            if b"READY=1" in message.split(b"\n"):
+            lines = message.split(b"\n")
+            stored = b"FDSTORE=1" in lines
+            names = [line[len(b"FDNAME=") :] for line in lines if line.startswith(b"FDNAME=")]
+            for descriptor in descriptors:
+                if stored and names:
+                    self._on_store(key, names[0].decode(errors="replace"), descriptor)
+                else:
+                    os.close(descriptor)
+            if b"WATCHDOG=1" in lines:
+                self._on_alive(key)
+            if b"READY=1" in lines:
                 self._on_ready(key)
-                if self._sockets.get(key) is not receiver:
-                    return
+            if self._sockets.get(key) is not receiver:
+                return
+
+
+def _receive(receiver: socket.socket) -> Tuple[bytes, List[int]]:
+    """A message and the descriptors that came with it, not inheritable. Raises BlockingIOError."""
+    descriptors = array.array("i")
+    room = socket.CMSG_SPACE(MOST_DESCRIPTORS * descriptors.itemsize)
+    message, ancillary, _, _ = receiver.recvmsg(4096, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return message, list(descriptors)

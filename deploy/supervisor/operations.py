@@ -132,6 +132,9 @@ class Operations:
             raise bad(f"the profile is of deployment {profile.deployment!r}, not of {name!r}")
         if name in RESERVED:
             raise bad(f"a deployment cannot be called {name!r}")
+        twice = self.engine.sockets.shared(name, profile.units)
+        if twice is not None:
+            raise bad(f"two sockets of the profile have the path {twice}")
         self.locks.check(name, session)
         current = self.deployments.generation(name)
         found = None if current is None else current.profile.hash

@@ -1,8 +1,11 @@
 """Starting, asking, signalling and recognising processes. Machine only; Python >= 3.8.
 
 What a unit finds in its environment beside its own `env`: HOME, PATH, LANG, USER of this machine,
-DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave), NOTIFY_SOCKET (sd_notify's),
-DEPLOY_RESTARTS (how often it was restarted), DEPLOY_FINGERPRINT (by which supervisors know it).
+DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave, `status` to say READY=1 again
+if it is; other lines are to be ignored), NOTIFY_SOCKET (sd_notify's), DEPLOY_RESTARTS (how often it
+was restarted), DEPLOY_FINGERPRINT (by which supervisors know it), WATCHDOG_USEC if it has a
+watchdog (sd_watchdog_enabled's), and LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID if it has sockets
+(sd_listen_fds').
 """
 
 from __future__ import annotations
@@ -31,11 +34,32 @@ ORPHANED = 'test "$PPID" = "$0" && exec "$@"'
 
 # Put before a unit's command when `setpriv` is missing: dies with its parent, becomes the unit.
 MORTAL = """
-import ctypes, os, sys
+import ctypes, os, signal, sys
 parent = int(sys.argv[1])
 ctypes.CDLL(None, use_errno=True).prctl(1, 9)
 if os.getppid() != parent:
     sys.exit(1)
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+# Put before the command of a unit with sockets: moves the descriptors named in its first argument
+# to 3, 4, ... and says to which process they are given; every later exec keeps the pid. A shell
+# cannot do this: dash knows descriptors up to 9 only, and ours have any number. Nor can a
+# `preexec_fn`: it may wait for ever for a lock that a thread held when the process was forked. This
+# takes about 15 ms. Python ignores two signals, and what is ignored stays so after an exec.
+LISTEN = """
+import fcntl, os, signal, sys
+given = [int(number) for number in sys.argv[1].split(",")]
+aside = [fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, 3 + len(given)) for n in given]
+for number in given:
+    os.close(number)
+for place, number in enumerate(aside, 3):
+    os.dup2(number, place)
+os.environ["LISTEN_PID"] = str(os.getpid())
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 
@@ -52,16 +76,26 @@ class Processes:
         self.mortal = mortal
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
 
-    def spawn(self, key: Key, unit: Unit, restarts: int) -> Tuple[int, int]:
-        """Starts the unit and returns pid and start time. Raises SpawnFailed."""
+    def spawn(
+        self, key: Key, unit: Unit, restarts: int, sockets: Sequence[int] = ()
+    ) -> Tuple[int, int]:
+        """Starts the unit and returns pid and start time. Raises SpawnFailed.
+
+        `sockets` are listening, one for each of `unit.sockets`; the unit gets copies of them.
+        """
         try:
-            return self._spawn(key, unit, restarts)
+            return self._spawn(key, unit, restarts, sockets)
         except OSError as error:
             raise SpawnFailed(f"cannot be started: {error}") from error
 
-    def _spawn(self, key: Key, unit: Unit, restarts: int) -> Tuple[int, int]:
+    def _spawn(
+        self, key: Key, unit: Unit, restarts: int, sockets: Sequence[int]
+    ) -> Tuple[int, int]:
         environment = self.environment(key, unit, restarts)
         argv = self.command(unit, environment)
+        if sockets:
+            given = ",".join(map(str, sockets))
+            argv = [sys.executable, "-I", "-S", "-c", LISTEN, given, *argv]
         cwd = private(Path(unit.cwd))
         if unit.links is not None:
             link_tree(self.layout.store, self.layout.tree(unit.links), cwd)
@@ -79,6 +113,7 @@ class Processes:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=sockets,
             )
         finally:
             os.close(output)
@@ -125,6 +160,11 @@ class Processes:
             DEPLOY_RESTARTS=str(restarts),
             DEPLOY_FINGERPRINT=unit.fingerprint,
         )
+        if unit.watchdog:
+            environment["WATCHDOG_USEC"] = str(max(1, round(unit.watchdog * 1e6)))
+        if unit.sockets:
+            environment["LISTEN_FDS"] = str(len(unit.sockets))
+            environment["LISTEN_FDNAMES"] = ":".join(socket.name for socket in unit.sockets)
         return environment
 
     def _make_control(self, key: Key) -> None:
@@ -133,8 +173,8 @@ class Processes:
         remove(path)
         os.mkfifo(str(path), 0o600)
 
-    def ask_to_stop(self, key: Key) -> bool:
-        """Writes `stop` to the control pipe; False when nobody listens there."""
+    def tell(self, key: Key, line: str) -> bool:
+        """Writes a line to the unit's control pipe; False when nobody listens there."""
         try:
             pipe = os.open(
                 str(self.layout.control(*key)), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -144,7 +184,7 @@ class Processes:
                 return False
             raise
         try:
-            os.write(pipe, b"stop\n")
+            os.write(pipe, line.encode() + b"\n")
         except (BlockingIOError, BrokenPipeError):
             return False  # full of what nobody read, or closed meanwhile
         finally:

@@ -13,20 +13,28 @@ SHORTEST_DELAY = 0.1  # seconds, from the second restart in a row: a broken unit
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended: an exit code, a signal's name, or neither when nobody could see it."""
+    """How a process ended: an exit code, a signal's name, or neither when nobody could see it.
+
+    `reason` is `watchdog` when it was killed because its watchdog had expired.
+    """
 
     code: Optional[int] = None
     signal: Optional[str] = None
+    reason: Optional[str] = None
 
     @property
     def clean(self) -> bool:
-        return self.code == 0
+        return self.code == 0 and self.reason is None
 
     @property
     def known(self) -> bool:
-        return self.code is not None or self.signal is not None
+        return self.code is not None or self.signal is not None or self.reason is not None
 
     def __str__(self) -> str:
+        return self._how if self.reason is None else f"{self._how} ({self.reason})"
+
+    @property
+    def _how(self) -> str:
         if self.signal is not None:
             return f"ended by {self.signal}"
         if self.code is not None:
@@ -44,14 +52,13 @@ class Exit:
             return cls(signal=f"SIG{-returncode}")
 
     def to_json(self) -> Optional[Dict[str, Any]]:
-        if self.signal is not None:
-            return {"signal": self.signal}
-        return {"code": self.code} if self.code is not None else None
+        shown = {"code": self.code, "signal": self.signal, "reason": self.reason}
+        return {name: value for name, value in shown.items() if value is not None} or None
 
     @classmethod
     def from_json(cls, data: Optional[Mapping[str, Any]]) -> Exit:
         data = data or {}
-        return cls(code=data.get("code"), signal=data.get("signal"))
+        return cls(data.get("code"), data.get("signal"), data.get("reason"))
 
 
 @dataclass(frozen=True)

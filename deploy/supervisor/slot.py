@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from deploy.supervisor.restart import Exit
 from deploy.unit import Unit
@@ -29,10 +29,11 @@ class State(str, Enum):  # noqa: UP042 (StrEnum is Python 3.11)
 
 
 class Step(str, Enum):  # noqa: UP042
-    """How far the ladder of `StopPolicy` was climbed."""
+    """How far the ladder of `StopPolicy` was climbed; `aborted` is the watchdog's way onto it."""
 
     ASKED = "asked"
     TERMED = "termed"
+    ABORTED = "aborted"
     KILLED = "killed"
 
 
@@ -58,6 +59,10 @@ class Slot:
     attempts: int = 0  # restarts that count for the restart policy
     exit: Optional[Exit] = None
     error: Optional[str] = None
+    last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
+    beat: Optional[float] = None  # when it last showed that it lives, since it is ready
+    hung: bool = False  # its watchdog expired
+    answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
     again: bool = False  # somebody asked for a restart
     step: Optional[Step] = None
     deadline: Optional[float] = None  # of the next step of the ladder, or of the backoff
@@ -82,6 +87,15 @@ class Slot:
         return self.doomed or (self.pid is not None and self.state is State.STOPPING)
 
     @property
+    def watchdog_deadline(self) -> Optional[float]:
+        """When it counts as hung, unless it shows before that it lives."""
+        if self.pid is None or self.actual is None or not self.actual.watchdog:
+            return None
+        if self.beat is None or not self.ready or self.step is not None:
+            return None
+        return self.beat + self.actual.watchdog
+
+    @property
     def order(self) -> int:
         unit = self.actual if self.pid is not None else self.wanted
         return unit.order if unit is not None else 0
@@ -96,7 +110,7 @@ class Slot:
     @property
     def start_deadline(self) -> Optional[float]:
         """When it is late, while it can still become so."""
-        if self.wanted is None or self.late or self.window is None:
+        if self.wanted is None or self.late or self.window is None or self.answer_by is not None:
             return None
         if self.state not in (State.STARTING, State.BACKOFF):
             return None
@@ -126,6 +140,9 @@ class Slot:
             "attempts": self.attempts,
             "exit": None if self.exit is None else self.exit.to_json(),
             "error": self.error,
+            "last_lines": self.last_lines,
+            "hung": self.hung,
+            "answer_by": self.answer_by,
             "again": self.again,
             "deadline": self.deadline,
         }
@@ -134,12 +151,14 @@ class Slot:
     def from_json(cls, data: Mapping[str, Any]) -> Slot:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made.
 
-        A unit that was being stopped is asked again: nobody knows how far the ladder was.
+        A unit that was being stopped is asked again: nobody knows how far the ladder was. One that
+        was being killed by its watchdog is.
         """
         state = State(data["state"])
         again = bool(data["again"])
         deadline = data["deadline"]
-        if state is State.STOPPING:
+        hung = bool(data.get("hung", False))
+        if state is State.STOPPING and not hung:
             state = State.RUNNING if data["ready"] else State.STARTING
             again = True
             deadline = None
@@ -159,6 +178,10 @@ class Slot:
             attempts=int(data["attempts"]),
             exit=None if data["exit"] is None else Exit.from_json(data["exit"]),
             error=data["error"],
+            last_lines=tuple(str(line) for line in data.get("last_lines", ())),
+            hung=hung,
+            answer_by=data.get("answer_by"),
             again=again,
-            deadline=deadline,
+            step=Step.ABORTED if hung else None,
+            deadline=(deadline or 0.0) if hung else deadline,
         )

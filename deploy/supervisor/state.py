@@ -5,7 +5,7 @@ nothing here touches a process, a file or a clock: every event brings its `now` 
 and what is to be done is returned as actions. Each action is answered by an event:
 
     Spawn      -> spawned | spawn_failed       AskToStop -> (nothing) | deaf
-    Signal     -> (nothing)                    Clean     -> (nothing)
+    AskStatus  -> ready | silent | (nothing)   Signal, Clean -> (nothing)
 
 and every process that was reported by `spawned` or `restore` ends with one `exited`. Whoever drives
 this also calls `tick` at `next_deadline`.
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, replace
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import AbstractSet, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 from deploy.supervisor.restart import Again, Exit, decide
 from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
 
+ANSWER = 5.0  # seconds for a unit to say again that it is ready; then it is taken as ready
 SPAWN_RETRY = 1.0  # seconds: what could not be started at all is not tried in a tight loop
 
 
@@ -41,6 +42,13 @@ class AskToStop:
 
 
 @dataclass(frozen=True)
+class AskStatus:
+    """Write `status` to the unit's control pipe: what it said may have been said to nobody."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
 class Signal:
     """Send a signal to the process group of `pid`."""
 
@@ -56,7 +64,7 @@ class Clean:
     key: Key
 
 
-Action = Union[Spawn, AskToStop, Signal, Clean]
+Action = Union[Spawn, AskToStop, AskStatus, Signal, Clean]
 
 
 @dataclass(frozen=True)
@@ -142,11 +150,25 @@ class Units:
             slot.again = True
         return self._advance(now)
 
-    def restore(self, slots: Iterable[Slot]) -> None:
-        """Takes over what an earlier supervisor left. `activate` follows for what should run."""
+    def restore(
+        self, slots: Iterable[Slot], now: float, *, unheard: AbstractSet[Key] = frozenset()
+    ) -> List[Action]:
+        """Takes over what an earlier supervisor left. `activate` follows for what should run.
+
+        `unheard` are units to which nobody may have listened meanwhile.
+        """
+        actions: List[Action] = []
         for slot in slots:
             self.slots[slot.key] = slot
             self._changed.add(slot.key)
+            if slot.pid is None or slot.actual is None:
+                continue
+            if slot.ready:
+                slot.beat = now
+            if slot.key in unheard and (not slot.ready or slot.actual.sockets):
+                slot.answer_by = None if slot.ready else now + ANSWER
+                actions.append(AskStatus(slot.key))
+        return actions
 
     # what happened
 
@@ -157,6 +179,7 @@ class Units:
         if slot.window is None:
             slot.window = now
         slot.error = None
+        slot.beat = None
         self._changed.add(key)
         if slot.wanted is not None and slot.wanted.readiness != "notify":
             return self.ready(key, now)
@@ -171,6 +194,7 @@ class Units:
             slot.window = now
         self._ended(slot, Exit(code=127), lived=0.0, now=now)
         slot.exit = None  # there was no process
+        slot.last_lines = ()
         slot.error = error
         if slot.state is State.BACKOFF:
             slot.deadline = max(slot.deadline or now, now + SPAWN_RETRY)
@@ -181,12 +205,32 @@ class Units:
         if slot is None or slot.pid is None or slot.ready:
             return []
         slot.ready = True
+        slot.beat = now
+        slot.answer_by = None
         slot.late = False
         slot.error = None
         if slot.state is not State.STOPPING:
             slot.move(State.RUNNING, now)
         self._changed.add(key)
         return self._advance(now)
+
+    def silent(self, key: Key, now: float) -> List[Action]:
+        """Nobody listens on the control pipe of a unit that was asked for its status.
+
+        It may not have come so far yet, or never listen: the rest of its start_timeout tells.
+        """
+        slot = self.slots.get(key)
+        if slot is None or slot.answer_by is None or slot.actual is None:
+            return []
+        window = now if slot.window is None else slot.window
+        slot.answer_by = max(slot.answer_by, window + slot.actual.start_timeout)
+        return []
+
+    def alive(self, key: Key, now: float) -> None:
+        """The unit said WATCHDOG=1."""
+        slot = self.slots.get(key)
+        if slot is not None and slot.ready:
+            slot.beat = now
 
     def deaf(self, key: Key, now: float) -> List[Action]:
         """Nobody listens on the control pipe of a unit that was asked to stop."""
@@ -195,29 +239,41 @@ class Units:
             return []
         return self._climb(slot, now)
 
-    def exited(self, key: Key, pid: int, exit: Exit, now: float) -> List[Action]:
+    def exited(
+        self, key: Key, pid: int, exit: Exit, now: float, last_lines: Sequence[str] = ()
+    ) -> List[Action]:
+        """`last_lines` are the log's; they are kept if the end is an error."""
         slot = self.slots.get(key)
         if slot is None or slot.pid != pid:
             return []  # of a process that we were told of before
         self._changed.add(key)
-        leaves = slot.leaving
+        leaves = slot.doomed if slot.hung else slot.leaving
+        if slot.hung:
+            exit = replace(exit, reason="watchdog")
         if slot.ready:
             slot.window = now  # from here on it is trying to become ready once more
         slot.exit = exit
         slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
+        slot.beat, slot.hung, slot.answer_by = None, False, None
         if slot.wanted is not None and leaves:
             restarts = slot.restarts + 1 if slot.same else 0
             self._begin(slot, now)
             slot.restarts = restarts
         elif slot.wanted is not None:
             self._ended(slot, exit, lived=now - slot.born, now=now)
+        slot.last_lines = () if slot.error is None else tuple(last_lines)
         return [Clean(key), *self._advance(now)]
 
     def tick(self, now: float) -> List[Action]:
         """Does what is due. May be called at any time."""
         actions: List[Action] = []
-        for slot in self.slots.values():
+        for slot in list(self.slots.values()):
+            if slot.answer_by is not None and now >= slot.answer_by:
+                actions += self.ready(slot.key, now)
+            hung_at = slot.watchdog_deadline
+            if hung_at is not None and now >= hung_at:
+                actions.append(self._abort(slot, now))
             late_at = slot.start_deadline
             if late_at is not None and now >= late_at:
                 slot.late = True
@@ -234,6 +290,8 @@ class Units:
     def next_deadline(self) -> Optional[float]:
         times = [slot.deadline for slot in self.slots.values()]
         times += [slot.start_deadline for slot in self.slots.values()]
+        times += [slot.watchdog_deadline for slot in self.slots.values()]
+        times += [slot.answer_by for slot in self.slots.values()]
         return min((time for time in times if time is not None), default=None)
 
     def gone(self, deployment: str) -> bool:
@@ -257,6 +315,7 @@ class Units:
         slot.late = slot.again = slot.ready = False
         slot.restarts = slot.attempts = 0
         slot.error = None
+        slot.last_lines = ()
 
     def _ended(self, slot: Slot, exit: Exit, *, lived: float, now: float) -> None:
         assert slot.wanted is not None
@@ -272,6 +331,21 @@ class Units:
         # an exit that nobody saw may well have been a clean one: no alarm, but the error says so
         failed = decision.error is not None and exit.known
         slot.move(State.FAILED if failed else State.ENDED, now)
+
+    def _abort(self, slot: Slot, now: float) -> Signal:
+        """The watchdog's ladder: SIGABRT, by which a program can tell where it hung, and SIGKILL.
+
+        It ends as the restart policy says, not as one that was asked to leave.
+        """
+        assert slot.pid is not None
+        assert slot.actual is not None
+        slot.hung = True
+        slot.error = f"watchdog: no WATCHDOG=1 for {slot.actual.watchdog:g} s"
+        slot.step = Step.ABORTED
+        slot.deadline = now + slot.actual.stop.kill_after
+        slot.move(State.STOPPING, now)
+        self._changed.add(slot.key)
+        return Signal(slot.key, slot.pid, signal.SIGABRT)
 
     def _climb(self, slot: Slot, now: float) -> List[Action]:
         """The next step of the stop ladder."""

@@ -266,7 +266,7 @@ def test_a_later_supervisor_goes_on_from_the_journal() -> None:
     history.activate(unit("a"), unit("b", env={"X": "1"}), unit("c", restart=ALWAYS))
     noted = [Slot.from_json(slot.to_json()) for slot in history.units.snapshot()]
     later = Units()
-    later.restore(noted)
+    later.restore(noted, 1.0)
     wanted = [unit("a"), unit("b", env={"X": "1"}), unit("c", restart=ALWAYS)]
     difference, actions = later.activate("flow", 1, wanted, 1.0, revive=False)
     assert [AskToStop(key("b"))] == [a for a in actions if not isinstance(a, Spawn)]
