@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dora.errors import DoraError
 from dora.protocol.config import NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.supervision import RESTARTS, ControlPipe, notify_ready
+from dora.sample import Draft
 from dora.stream import EventStream
 
 logger = logging.getLogger("dora")
@@ -40,8 +42,8 @@ class Participation:
         self.restarts = _restarts()
         self._process = os.getpid()
         self._end = threading.Lock()
-        self._layers = Layers(config)
         self._summary = read_summary(config)
+        self._layers = Layers(config, returns=self._restart_policy() != "never")
         try:
             subscriptions = self._subscribe()
             self._publishers: dict[str, list[Publisher]] = {
@@ -71,6 +73,10 @@ class Participation:
         for publisher in self._publishers[output]:
             publisher.send(value, metadata, timestamp)
 
+    def draft(self, output: str, nbytes: int) -> Draft:
+        """Memory for one message. Raises KeyError for an output that the node does not have."""
+        return Draft(self._publishers[output], nbytes)
+
     def end(self) -> None:
         """Closes the outputs unless the node may come back, then gives everything back.
 
@@ -78,15 +84,15 @@ class Participation:
         """
         if os.getpid() != self._process or not self._end.acquire(blocking=False):
             return
+        why = self._why()
+        if why == "finished":
+            self._finish()
         if self._presence is not None:
             from dora.communication.presence import Left
 
-            why = Left(self._why())
-            if why is Left.FINISHED:
-                self._finish()
-            self._presence.leave(why)
-        elif self._why() == "finished":
-            self._finish()
+            self._presence.leave(Left(why))
+        if self._layers.shm is not None:
+            self._layers.shm.leave(why)
         self.stream.close()
         if self._control is not None:
             self._control.close()
@@ -101,12 +107,15 @@ class Participation:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
         if self.stream.stopped:
             return "stopped"
-        node = self._summary.nodes.get(self.config.node) if self._summary else None
-        policy = node.restart if node else "never"
+        policy = self._restart_policy()
         failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
         if policy == "always" or (policy == "on-failure" and failed):
             return "failed"
         return "finished"
+
+    def _restart_policy(self) -> str:
+        node = self._summary.nodes.get(self.config.node) if self._summary else None
+        return node.restart if node else "never"
 
     def _route(self, output: str) -> str:
         return f"{self.config.dataflow}/{self.config.node}/{output}"
@@ -134,7 +143,7 @@ class Participation:
         return presence
 
     def _await_readers(self) -> None:
-        if self._presence is None or self._summary is None:
+        if self._summary is None:
             return
         readers = self._summary.consumers(self.config.node) - {self.config.node}
         if not readers:
@@ -144,17 +153,24 @@ class Participation:
         poll = select.poll()
         if self._control is not None:
             poll.register(self._control.fileno(), select.POLLIN)
-        with self._presence.attendance() as attendance:
-            poll.register(attendance.fileno(), select.POLLIN)
-            while missing := readers - attendance.present():
+        with ExitStack() as stack:
+            attendances: list[Any] = [
+                stack.enter_context(source.attendance())
+                for source in (self._presence, self._layers.shm)
+                if source is not None
+            ]
+            for attendance in attendances:
+                poll.register(attendance.fileno(), select.POLLIN)
+            while attendances and (missing := _missing(readers, attendances)):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     text = ", ".join(sorted(missing))
                     logger.warning("starting although nobody is there yet to read: %s", text)
                     return
                 ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
-                if self._control is not None and self._control.fileno() in ready:
-                    return  # asked to stop; the event stream will say so
+                asked = self._control is not None and self._control.fileno() in ready
+                if asked and self._control is not None and self._control.asked_to_stop():
+                    return  # the event stream will say so
 
 
 def read_summary(config: NodeConfig) -> DataflowSummary | None:
@@ -171,6 +187,11 @@ def read_summary(config: NodeConfig) -> DataflowSummary | None:
         return None
     except (OSError, ValueError) as error:
         raise DoraError(f"{path}: {error}") from error
+
+
+def _missing(readers: frozenset[str], attendances: list[Any]) -> frozenset[str]:
+    """Who is not there by any layer."""
+    return readers.difference(*[attendance.present() for attendance in attendances])
 
 
 def die_with(parent: int) -> None:

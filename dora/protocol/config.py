@@ -44,6 +44,7 @@ class NodeConfig:
     inputs: Mapping[str, InputConfig] = field(default_factory=dict)
     outputs: Mapping[str, OutputConfig] = field(default_factory=dict)
     zenoh: str | None = None  # Unix socket of the machine's router
+    shm: str | None = None  # folder for the sockets of the deployment's nodes on this machine
     documents: str | None = None  # folder of the deployment's documents on this machine
     state: str | None = None  # folder for what the node keeps
     barrier: float = 10.0  # seconds to wait for those who read our outputs

@@ -96,6 +96,7 @@ class Playground:
         self._nodes: dict[str, NodeSummary] = {}
         self._configs: dict[str, NodeConfig] = {}
         self._starts = 0
+        self.layer = "zenoh"
         self.descriptor: dict[str, Any] = {}
         (folder / "documents").mkdir()
 
@@ -127,10 +128,15 @@ class Playground:
         machine: str = "here",
         restart: str = "never",
         barrier: float = 10.0,
+        layer: str | None = None,
     ) -> None:
-        """`inputs`: name -> source, or an InputConfig. Declares; does not start."""
+        """`inputs`: name -> source, or an InputConfig. Declares; does not start.
+
+        `layer` brings the inputs and takes the outputs; None for the playground's own.
+        """
+        layer = layer or self.layer
         wired = {
-            key: value if isinstance(value, InputConfig) else InputConfig(value, "zenoh")
+            key: value if isinstance(value, InputConfig) else InputConfig(value, layer)
             for key, value in (inputs or {}).items()
         }
         self._nodes[name] = NodeSummary(
@@ -145,8 +151,9 @@ class Playground:
             dataflow_id="0190-test",
             node=name,
             inputs=wired,
-            outputs={output: OutputConfig() for output in outputs},
+            outputs={output: OutputConfig((layer,)) for output in outputs},
             zenoh=self.socket(machine),
+            shm=str(self.folder),
             documents=str(self.folder / "documents"),
             barrier=barrier,
         )

@@ -60,11 +60,11 @@ class Listener:
 
 
 def listen(path: Path, environment: Mapping[str, str] = os.environ) -> Listener:
-    """The inherited socket for `path`, or one bound there now, in place of a stale one.
+    """The inherited socket, or one bound at `path` now, in place of a stale one.
 
     Raises DoraError if the inherited one is of another kind, or if the path cannot be bound.
     """
-    inherited = _inherited(path, environment)
+    inherited = _inherited(environment)
     if inherited is not None:
         return Listener(inherited, None)
     try:
@@ -73,7 +73,7 @@ def listen(path: Path, environment: Mapping[str, str] = os.environ) -> Listener:
         raise DoraError(f"{path}: cannot listen for readers: {error.strerror}") from error
 
 
-def _inherited(path: Path, environment: Mapping[str, str]) -> socket.socket | None:
+def _inherited(environment: Mapping[str, str]) -> socket.socket | None:
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return None
     names = environment.get("LISTEN_FDNAMES", "").split(":")
@@ -92,9 +92,6 @@ def _inherited(path: Path, environment: Mapping[str, str]) -> socket.socket | No
     if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_SEQPACKET:
         sock.close()
         raise DoraError(f"inherited socket {fd} ({NAME}) must be a Unix SEQPACKET socket")
-    if os.path.basename(sock.getsockname()) != path.name:
-        sock.close()  # for another node of this process
-        return None
     sock.setblocking(False)
     return sock
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from dora.communication.shm.address import dial
@@ -21,15 +22,23 @@ GRACE = 1.0  # s for a new process of a node that died, before its outputs count
 
 
 class Dialer:
-    """`node`: who reads, as the producer is told."""
+    """`node`: who reads, as the producer is told. `has_ended`: whether the producer that is not
+    there has said before that the route has ended; None if that cannot be known."""
 
     def __init__(
-        self, reactor: Reactor, path: Path, subscription: ShmSubscription, node: str
+        self,
+        reactor: Reactor,
+        path: Path,
+        subscription: ShmSubscription,
+        node: str,
+        has_ended: Callable[[], bool] | None,
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._subscription = subscription
         self._node = node
+        self._has_ended = has_ended
+        self._looking = False
         self._connection: Connection | None = None
         self._delay = SOON
         self._closed = False
@@ -41,6 +50,9 @@ class Dialer:
         """Tries, and tries again until it is connected or closed."""
         if self._closed:
             return
+        if self._has_ended is not None and not self._looking:
+            self._looking = True
+            self._reactor.later(self._delay, self._look_for_ending)
         try:
             sock = dial(self._path)
         except OSError:  # nobody there yet, or too many at once
@@ -108,9 +120,20 @@ class Dialer:
             self._again()
             return
         self._delay = SOON
+        self._looking = False
         if not connection.returns and connection.parting is None:
             self._reactor.later(GRACE, self._end_unless_back)
         self.connect()
+
+    def _look_for_ending(self) -> None:
+        """While nobody answers: who connects may wait in the queue of a socket held for later."""
+        connection = self._connection
+        if self._closed or (connection is not None and connection.arena is not None):
+            self._looking = False
+        elif self._has_ended is not None and self._has_ended():
+            self._subscription.say_closed()  # `_looking` stays: once is enough
+        else:
+            self._reactor.later(LATER, self._look_for_ending)
 
     def _end_unless_back(self) -> None:
         """The node died without a word, and nobody starts it again: the route has ended."""

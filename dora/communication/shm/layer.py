@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import resource
 import threading
+from pathlib import Path
 
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST
 from dora.communication.shm.address import path_of
 from dora.communication.shm.dialer import Dialer
+from dora.communication.shm.endings import Endings
 from dora.communication.shm.forks import abandon_in_children
 from dora.communication.shm.pool import CHUNK, Pool
 from dora.communication.shm.publisher import ShmPublisher
@@ -22,8 +24,8 @@ class ShmLayer:
     """`folder` holds the sockets of the deployment's nodes on this machine.
 
     `node`: who we are, for those that we read from. `returns`: whether this node is started again
-    when it dies; if not, its readers take its death for the end of its outputs. `limit`: bytes of
-    shared memory for what we send (`Pool`), `chunk`: how it grows.
+    when it dies; if not, its readers take its death for the end of its outputs. `document`: see
+    `Endings`. `limit`: bytes of shared memory for what we send (`Pool`), `chunk`: how it grows.
 
     A subscription with `backpressure` blocks the sender, but for one in the sender's own process.
     In a forked child the layer does nothing.
@@ -37,6 +39,7 @@ class ShmLayer:
         *,
         node: str = "",
         returns: bool = True,
+        document: Path | None = None,
         limit: int | None = None,
         chunk: int = CHUNK,
     ) -> None:
@@ -45,6 +48,7 @@ class ShmLayer:
         self._reactor = Reactor()
         self._pool = Pool(self._reactor.call, limit=limit, chunk=chunk)
         self._readers = Readers(self._reactor, self._pool, returns=returns)
+        self._endings = Endings(folder, document)
         self._dialers: dict[ShmSubscription, Dialer] = {}
         self._closed = False
         _allow_open_files()
@@ -56,11 +60,13 @@ class ShmLayer:
 
     def publish(self, route: str) -> ShmPublisher:
         """Raises DoraError if readers cannot be let in."""
-        self._readers.listen(path_of(self._folder, _node_of(route)))
+        node = _node_of(route)
+        self._readers.listen(path_of(self._folder, node))
+        self._endings.clear(node)
         with self._pool.lock:
             shared = self._readers.route(route)
             shared.finished = False
-        return ShmPublisher(self._pool, shared)
+        return ShmPublisher(self._pool, shared, lambda: self._endings.add(node, route))
 
     def subscribe(self, route: str, queue_size: int, queue_policy: str) -> ShmSubscription:
         """Raises ValueError for an unknown policy. A queue of more than some 16,000 messages is
@@ -68,8 +74,14 @@ class ShmLayer:
         if queue_policy not in (DROP_OLDEST, BACKPRESSURE):
             raise ValueError(f"unknown queue policy {queue_policy!r}")
         subscription = ShmSubscription(route, queue_size, queue_policy, self._forget)
-        path = path_of(self._folder, _node_of(route))
-        dialer = Dialer(self._reactor, path, subscription, self._node)
+        node = _node_of(route)
+        dialer = Dialer(
+            self._reactor,
+            path_of(self._folder, node),
+            subscription,
+            self._node,
+            (lambda: self._endings.has(node, route)) if self._endings.known else None,
+        )
         self._dialers[subscription] = dialer
         self._reactor.call(dialer.connect)
         return subscription

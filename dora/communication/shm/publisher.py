@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 from dora import arrow
@@ -60,10 +60,12 @@ class ShmPublisher:
     `send` waits while a reader that asked for backpressure has a full queue, and for no other.
     """
 
-    def __init__(self, pool: Pool, route: Route) -> None:
+    def __init__(self, pool: Pool, route: Route, finished: Callable[[], None]) -> None:
+        """`finished` is called by `finish`; it may raise OSError."""
         self._pool = pool
         self._lock = pool.lock
         self._route = route
+        self._finished = finished
         self._closed = False
 
     def __repr__(self) -> str:
@@ -113,10 +115,17 @@ class ShmPublisher:
 
     def finish(self) -> None:
         with self._lock:
-            if not self._closed:
-                self._route.finished = True
-                for subscriber in self._route.subscribers:
-                    subscriber.close_route(time.time_ns())
+            if self._closed:
+                return
+            self._route.finished = True
+            for subscriber in self._route.subscribers:
+                subscriber.close_route(time.time_ns())
+        try:
+            self._finished()
+        except OSError as error:
+            logger.warning(
+                "%s: later readers will not learn of its end: %s", self._route.name, error
+            )
 
     def allocate(self, nbytes: int) -> Loan | None:
         """A part of the shared memory to fill in place; None if there is no room.
