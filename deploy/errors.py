@@ -1,4 +1,4 @@
-"""The errors of `deploy`: whom to blame is in the type, the facts are on the instance. Laptop only."""
+"""The errors of `deploy`: the type says whom to blame, the instance has the facts. Laptop only."""
 
 from __future__ import annotations
 
