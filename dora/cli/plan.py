@@ -79,6 +79,10 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
             node: {"machine": it.machine, "reason": it.reason}
             for node, it in prepared.placement.assignments.items()
         },
+        "edges": [
+            {"from": it.source, "to": f"{it.consumer}/{it.input}", "layer": it.layer}
+            for it in prepared.wiring
+        ],
         "unreachable": {
             name: {"error": error.reason, "hint": error.hint}
             for name, error in found.unreachable.items()
@@ -95,6 +99,10 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
             console.print(f"[bold]{row.machine}[/bold]")
         for change in changes:
             console.print(_line(prepared, row, change))
+    if kept and prepared.wiring:
+        console.print("[bold]edges[/bold]")
+        for edge in prepared.wiring:
+            console.print(f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}")
 
 
 def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:

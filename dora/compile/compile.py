@@ -1,4 +1,4 @@
-"""Dataflow + Placement -> Deployment: a unit for each node, and a router for each machine. Laptop.
+"""Dataflow + Placement -> Deployment: a unit for each node, routers where edges leave. Laptop only.
 
 Pure but for the reading of the users' files that it packages.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.deployment import Deployment, MachineSpec, UnitSpec
 from deploy.facts import Facts
 from deploy.inventory import Machine
-from deploy.unit import RestartPolicy, Unit, escape
-from dora.compile import cores, dataplane, wiring
+from deploy.unit import RestartPolicy, Socket, Unit, escape
+from dora.compile import cores, dataplane
 from dora.compile.packaging import Package, Packaging
+from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.model import Placement
@@ -47,8 +48,8 @@ def compile_dataflow(
 ) -> Deployment:
     """What each machine of `sites` is to run; nodes placed on other machines are left out.
 
-    `routers` holds every machine that takes part, also those that are away. Raises DoraError or
-    BuildError for what cannot run.
+    `routers` holds every machine that some edge enters or leaves, also those that are away.
+    Raises DoraError or BuildError for what cannot run.
     """
     for node in dataflow.nodes.values():
         if node.operators:
@@ -69,6 +70,7 @@ def compile_dataflow(
                 f"machine {site.machine.id!r} has Python {found}, and nodes need 3.10 or newer",
                 hint="install one there and name it in the inventory: python: /usr/bin/python3.11",
             )
+    wiring = edges(dataflow, placement.machines)
     summary = summarise(name, dataflow, placement, routers)
     machines = {}
     for machine, site in sites.items():
@@ -79,7 +81,7 @@ def compile_dataflow(
         ]
         if nodes:
             machines[machine] = _machine(
-                name, dataflow, nodes, site, routers, packaging, summary.to_text()
+                name, dataflow, nodes, site, routers, wiring, packaging, summary.to_text()
             )
     return Deployment(name=name, machines=machines)
 
@@ -90,6 +92,7 @@ def _machine(
     nodes: list[Node],
     site: Site,
     routers: Mapping[str, RouterSummary],
+    wiring: Sequence[Edge],
     packaging: Packaging,
     summary: str,
 ) -> MachineSpec:
@@ -98,25 +101,30 @@ def _machine(
         site.machine.id, nodes, usable, limited=site.machine.cores is not None
     )
     router = dataplane.router_config(name, site.machine, site.facts, routers)
-    units = [
-        _unit(
-            dataplane.ROUTER,
-            packaging.router(dataflow, site.machine, site.facts),
-            env={ROUTER_CONFIG: escape(router.to_text())},
-            cores=site.machine.cores or (),
-            restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
+    units = []
+    if any("zenoh" in layers_of(node.id, wiring) for node in nodes):
+        units.append(
+            _unit(
+                dataplane.ROUTER,
+                packaging.router(dataflow, site.machine, site.facts),
+                env={ROUTER_CONFIG: escape(router.to_text())},
+                cores=site.machine.cores or (),
+                restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
+            )
         )
-    ]
     for node in nodes:
+        layers = layers_of(node.id, wiring)
         config = NodeConfig(
             dataflow=name,
             dataflow_id=dataflow_id(name),
             node=node.id,
-            inputs=wiring.inputs(node),
-            outputs=wiring.outputs(node),
-            zenoh=router.socket,
+            inputs=inputs(node, wiring),
+            outputs=outputs(node, wiring),
+            zenoh=router.socket if "zenoh" in layers else None,
+            shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
         )
+        shared = any("shm" in output.layers for output in config.outputs.values())
         units.append(
             _unit(
                 node.id,
@@ -132,6 +140,9 @@ def _machine(
                 ),
                 start_timeout=node.startup_timeout or DEFAULT_START_TIMEOUT,
                 order=1,
+                # Held by the supervisor, so that readers may come before their producer, and find
+                # it again after it was killed.
+                sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
             )
         )
     return MachineSpec(machine=site.machine.id, units=tuple(units), documents={DOCUMENT: summary})
@@ -146,6 +157,7 @@ def _unit(
     restart: RestartPolicy,
     start_timeout: float = DEFAULT_START_TIMEOUT,
     order: int = 0,
+    sockets: tuple[Socket, ...] = (),
 ) -> UnitSpec:
     unit = Unit(
         name=name,
@@ -158,6 +170,7 @@ def _unit(
         start_timeout=start_timeout,
         restart=restart,
         order=order,
+        sockets=sockets,
     )
     return UnitSpec(unit=unit, sources=package.sources)
 

@@ -66,7 +66,8 @@ def _current_port(profile: Profile | None) -> int | None:
 def router_config(
     dataflow: str, machine: Machine, facts: Facts, routers: Mapping[str, RouterSummary]
 ) -> RouterConfig:
-    """What the router of `machine` is told. With no other machine it opens no port at all."""
+    """What the router of `machine` is told. Where no edge leaves the machine (it is not among
+    `routers`, or alone there) it opens no port at all."""
     config = RouterConfig(
         dataflow=dataflow,
         machine=machine.id,
@@ -74,7 +75,7 @@ def router_config(
         documents=f"{facts.root}/deployments/{dataflow}/documents",
     )
     others = {name: router for name, router in routers.items() if name != machine.id}
-    if not others:
+    if not others or machine.id not in routers:
         return config
     secrets = f"{facts.root}/secrets/{dataflow}"
     return replace(

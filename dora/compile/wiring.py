@@ -1,42 +1,98 @@
-"""Which layer serves each edge, and what each node is told about its inputs and outputs. Laptop."""
+"""Which layer serves each edge, and what each node is told about its inputs and outputs. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from dora.dataflow.model import Dataflow, Input, LogSource, Node, OutputSource, TimerSource
 from dora.errors import DoraError
 from dora.protocol.config import InputConfig, OutputConfig
 
 
-def inputs(node: Node) -> dict[str, InputConfig]:
-    return {name: _input(node, name, wired) for name, wired in node.all_inputs.items()}
+@dataclass(frozen=True)
+class Edge:
+    """`source` is `node/output`, as the consumer names it."""
+
+    producer: str
+    output: str  # as it is known behind `<node>/`
+    consumer: str
+    input: str
+    layer: str  # shm | zenoh
+
+    @property
+    def source(self) -> str:
+        return f"{self.producer}/{self.output}"
 
 
-def outputs(node: Node) -> dict[str, OutputConfig]:
-    return {name: OutputConfig(layers=("zenoh",)) for name in node.all_outputs}
+def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]:
+    """Every edge with its layer: shared memory within a machine, zenoh between machines, or what
+    `communication: {layer: ...}` says. Raises DoraError for an edge between machines that is to
+    use shared memory."""
+    found = []
+    for node in dataflow.nodes.values():
+        for name, wired in node.all_inputs.items():
+            source = wired.source
+            if not isinstance(source, OutputSource):
+                continue
+            here = machine_of.get(source.node) == machine_of.get(node.id)
+            if dataflow.layer == "shm" and not here:
+                raise DoraError(
+                    f"{wired.mark.file}:{wired.mark.line}:{wired.mark.column}: input {name!r} of "
+                    f"node {node.id!r} reads {source} of machine {machine_of.get(source.node)!r}, "
+                    f"and `communication: {{layer: shm}}` stays within a machine "
+                    f"({machine_of.get(node.id)!r})",
+                    hint="use `layer: auto`, or place both nodes on one machine (`deploy: near:`)",
+                )
+            layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
+            output = str(source).split("/", 1)[1]
+            found.append(Edge(source.node, output, node.id, name, layer))
+    return tuple(found)
 
 
-def crossing(dataflow: Dataflow, machine_of: dict[str, str]) -> list[tuple[str, str]]:
-    """The edges between machines, as pairs of node ids (producer, consumer)."""
-    return [
-        (wired.source.node, node.id)
-        for node in dataflow.nodes.values()
-        for wired in node.all_inputs.values()
-        if isinstance(wired.source, OutputSource)
-        and machine_of.get(wired.source.node) != machine_of.get(node.id)
-    ]
+def inputs(node: Node, wiring: Iterable[Edge]) -> dict[str, InputConfig]:
+    layers = {edge.input: edge.layer for edge in wiring if edge.consumer == node.id}
+    return {
+        name: _input(node, name, wired, layers.get(name, "timer"))
+        for name, wired in node.all_inputs.items()
+    }
 
 
-def _input(node: Node, name: str, wired: Input) -> InputConfig:
+def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
+    """An output that nobody reads uses no layer."""
+    layers: dict[str, set[str]] = {name: set() for name in node.all_outputs}
+    for edge in wiring:
+        if edge.producer == node.id:
+            layers[edge.output].add(edge.layer)
+    return {name: OutputConfig(layers=tuple(sorted(used))) for name, used in layers.items()}
+
+
+def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
+    """The layers that a node needs at all."""
+    return frozenset(edge.layer for edge in wiring if node in (edge.producer, edge.consumer))
+
+
+def crossing(wiring: Iterable[Edge], machine_of: Mapping[str, str]) -> frozenset[str]:
+    """The machines that some edge enters or leaves."""
+    found: set[str] = set()
+    for edge in wiring:
+        ends = {machine_of[edge.producer], machine_of[edge.consumer]}
+        if len(ends) > 1:
+            found |= ends
+    return frozenset(found)
+
+
+def _input(node: Node, name: str, wired: Input, layer: str) -> InputConfig:
     source = wired.source
     if isinstance(source, LogSource):
         raise DoraError(
-            f"{wired.mark.file}:{wired.mark.line}: node {node.id!r}: input {name!r} reads "
-            f"{source}, and this version does not publish logs as messages yet",
+            f"{wired.mark.file}:{wired.mark.line}:{wired.mark.column}: node {node.id!r}: input "
+            f"{name!r} reads {source}, and this version does not publish logs as messages yet",
             hint="`dora logs -f` shows them; remove the input to deploy",
         )
     return InputConfig(
         source=str(source),
-        layer="timer" if isinstance(source, TimerSource) else "zenoh",
+        layer=layer,
         queue_size=wired.queue_size,
         queue_policy=wired.queue_policy,
         interval=source.interval if isinstance(source, TimerSource) else None,

@@ -18,6 +18,7 @@ from deploy.session import Session
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, address_of, choose_ports
 from dora.compile.packaging import Closure
+from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.dataflow.model import Dataflow
 from dora.placement.model import Placement
@@ -35,6 +36,7 @@ class Prepared:
     name: str
     dataflow: Dataflow
     placement: Placement
+    wiring: tuple[Edge, ...]
     plan: Plan
     profiles: Mapping[str, Profile]
     closures: Closures
@@ -76,8 +78,11 @@ async def prepare(
     hosts = {assignment.machine for assignment in placement.assignments.values()}
     taking_part = {machine: sessions[machine] for machine in sessions if machine in hosts}
     known = {**summary.routers} if summary else {}
-    away = {machine: known[machine] for machine in hosts - set(sessions) if machine in known}
-    routers, new_keys = await _routers(name, taking_part, current, away)
+    wiring = edges(dataflow, placement.machines)
+    linked = crossing(wiring, placement.machines)
+    away = {machine: known[machine] for machine in linked - set(sessions) if machine in known}
+    here = {machine: taking_part[machine] for machine in taking_part if machine in linked}
+    routers, new_keys = await _routers(name, here, current, away)
 
     sites = {
         machine: Site(session.machine, session.facts) for machine, session in taking_part.items()
@@ -100,6 +105,7 @@ async def prepare(
         name=name,
         dataflow=dataflow,
         placement=placement,
+        wiring=wiring,
         plan=plan(name, profiles, current),
         profiles=profiles,
         closures=closures,

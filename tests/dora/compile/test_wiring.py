@@ -1,0 +1,76 @@
+"""The layer of each edge follows from where its ends are placed, and from what the file asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from dora.compile.wiring import Edge, crossing, edges, inputs, layers_of, outputs
+from dora.dataflow.load import loads
+from dora.errors import DoraError
+from dora.protocol.config import OutputConfig
+
+FLOW = """\
+nodes:
+  - {id: camera, path: a.py, inputs: {t: dora/timer/millis/10}, outputs: [image, health]}
+  - {id: detect, path: b.py, inputs: {image: camera/image}, outputs: [boxes]}
+  - {id: plot, path: c.py, inputs: {image: camera/image, boxes: detect/boxes}}
+"""
+PLACED = {"camera": "rover", "detect": "rover", "plot": "base"}
+
+
+def test_shared_memory_within_a_machine_and_zenoh_between_machines() -> None:
+    """The default."""
+    assert (
+        Edge("camera", "image", "detect", "image", "shm"),
+        Edge("camera", "image", "plot", "image", "zenoh"),
+        Edge("detect", "boxes", "plot", "boxes", "zenoh"),
+    ) == edges(loads(FLOW).dataflow, PLACED)
+
+
+def test_an_output_uses_the_layers_of_its_readers_and_no_others() -> None:
+    """What nobody reads is sent nowhere."""
+    dataflow = loads(FLOW).dataflow
+    wiring = edges(dataflow, PLACED)
+
+    assert {
+        "image": OutputConfig(layers=("shm", "zenoh")),
+        "health": OutputConfig(layers=()),
+    } == outputs(dataflow.nodes["camera"], wiring)
+
+
+def test_inputs_name_their_layer_and_timers_need_none() -> None:
+    """A node opens what its inputs need."""
+    dataflow = loads(FLOW).dataflow
+    wiring = edges(dataflow, PLACED)
+
+    assert {"t": "timer"} == {
+        k: v.layer for k, v in inputs(dataflow.nodes["camera"], wiring).items()
+    }
+    assert {"image": "zenoh", "boxes": "zenoh"} == {
+        k: v.layer for k, v in inputs(dataflow.nodes["plot"], wiring).items()
+    }
+    assert frozenset({"shm", "zenoh"}) == layers_of("detect", wiring)
+
+
+def test_nothing_crosses_when_all_is_on_one_machine() -> None:
+    """No router, no port, no keys."""
+    wiring = edges(loads(FLOW).dataflow, dict.fromkeys(PLACED, "rover"))
+
+    assert {"shm"} == {edge.layer for edge in wiring}
+    assert frozenset() == crossing(wiring, dict.fromkeys(PLACED, "rover"))
+    assert frozenset({"rover", "base"}) == crossing(edges(loads(FLOW).dataflow, PLACED), PLACED)
+
+
+def test_the_file_may_ask_for_zenoh_everywhere() -> None:
+    """`communication: {layer: zenoh}`."""
+    flow = loads("communication: {layer: zenoh}\n" + FLOW).dataflow
+
+    assert {"zenoh"} == {edge.layer for edge in edges(flow, PLACED)}
+
+
+def test_shared_memory_between_machines_is_refused_with_both_ends() -> None:
+    """The message says which edge, which machines, and what to do."""
+    flow = loads("communication: {layer: shm}\n" + FLOW).dataflow
+
+    with pytest.raises(DoraError, match=r"flow\.yml:5:.*'image'.*'plot'.*'rover'.*'base'"):
+        edges(flow, PLACED)
