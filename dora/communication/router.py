@@ -56,7 +56,7 @@ def router_settings(config: RouterConfig) -> dict[str, Any]:
         listen.append(f"{protocol}/{config.listen}")
     link: dict[str, Any] = {
         "protocols": ["unixsock-stream", *([protocol] if protocol else [])],
-        "tx": {"lease": zenoh.LEASE, "keep_alive": 4, "queue": zenoh.transmit_queue(10_000)},
+        "tx": {"lease": zenoh.LEASE, "keep_alive": 4, "queue": zenoh.transmit_queue(50_000)},
     }
     if config.key:
         link["tls"] = {

@@ -77,8 +77,11 @@ class Process:
         self.popen.send_signal(number)
 
     def kill(self) -> None:
-        if self.popen.poll() is None:
-            self.popen.kill()
+        """With whatever it has forked: it leads a process group of its own."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # all gone already
         self.popen.wait()
 
 

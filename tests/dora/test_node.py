@@ -1,4 +1,4 @@
-"""Nodes as users write them: real processes, a real router."""
+"""Nodes as users write them: real processes, a real router, real shared memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ SEND_THREE = """
 """
 
 
-@pytest.fixture
-def area() -> Iterator[Playground]:
+@pytest.fixture(params=["zenoh", "shm"])
+def area(request: pytest.FixtureRequest) -> Iterator[Playground]:
+    """A machine with a router; and one without, where shared memory does for all."""
     with playground() as area:
-        area.router()
+        area.layer = request.param
+        if area.layer == "zenoh":
+            area.router()
         yield area
 
 
@@ -84,7 +87,7 @@ def test_a_node_ends_as_its_program_does_and_its_reader_learns_it(
 def test_a_burst_before_the_end_arrives_whole(area: Playground) -> None:
     """Whatever was sent before the process ended is delivered, to the last message."""
     area.node("source", outputs=("number",))
-    area.node("sink", {"n": InputConfig("source/number", "zenoh", queue_size=10_000)})
+    area.node("sink", {"n": InputConfig("source/number", area.layer, queue_size=10_000)})
     sink = area.start("sink", RECORD)
     area.start(
         "source",
@@ -92,12 +95,12 @@ def test_a_burst_before_the_end_arrives_whole(area: Playground) -> None:
         import pyarrow as pa
         from dora import Node
         node = Node()
-        for number in range(1000):
+        for number in range(200):
             node.send_output("number", pa.array([number]))
         """,
     )
     sink.wait()
-    expected = [[number] for number in range(1000)]
+    expected = [[number] for number in range(200)]
     assert expected == [event["value"] for event in events(sink) if event["type"] == "INPUT"]
 
 
@@ -251,7 +254,7 @@ def test_a_hung_node_is_not_taken_for_dead(area: Playground) -> None:
 def test_a_slow_consumer_gets_the_latest(area: Playground) -> None:
     """Queue size 1: whatever else came meanwhile is dropped."""
     area.node("source", outputs=("number",))
-    area.node("sink", {"n": InputConfig("source/number", "zenoh", queue_size=1)})
+    area.node("sink", {"n": InputConfig("source/number", area.layer, queue_size=1)})
     sink = area.start(
         "sink",
         """
@@ -287,8 +290,8 @@ def test_no_input_starves_another(area: Playground) -> None:
     area.node(
         "sink",
         {
-            "flood": InputConfig("flood/x", "zenoh", queue_size=500),
-            "drip": InputConfig("drip/x", "zenoh", queue_size=500),
+            "flood": InputConfig("flood/x", area.layer, queue_size=500),
+            "drip": InputConfig("drip/x", area.layer, queue_size=500),
         },
     )
     send = "from dora import Node\nnode = Node()\nfor _ in range({}): node.send_output('x', b'')\n"
@@ -431,7 +434,7 @@ def test_a_node_can_be_awaited(area: Playground) -> None:
 def test_a_silent_input_closes_and_recovers(area: Playground) -> None:
     """After its timeout, and with its next message."""
     area.node("source", outputs=("number",))
-    area.node("sink", {"n": InputConfig("source/number", "zenoh", timeout=0.3)})
+    area.node("sink", {"n": InputConfig("source/number", area.layer, timeout=0.3)})
     sink = area.start("sink", RECORD)
     area.start(
         "source",
@@ -524,6 +527,7 @@ def test_a_forked_child_ends_without_its_parents_node(area: Playground) -> None:
     assert ["INPUT", "INPUT", "INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
 
 
+@pytest.mark.parametrize("area", ["zenoh"], indirect=True)
 def test_a_router_may_die_under_its_nodes(area: Playground) -> None:
     """They go on, and data flows again when it is back."""
     area.node("source", outputs=("number",))
