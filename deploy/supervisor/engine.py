@@ -27,6 +27,7 @@ from typing import (
 )
 
 from deploy.supervisor import logs
+from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.journal import Journal
 from deploy.supervisor.layout import Layout
@@ -35,16 +36,7 @@ from deploy.supervisor.process import Processes, SpawnFailed, cores_of
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.sockets import Place, SocketFailed, Sockets, decide
-from deploy.supervisor.state import (
-    Action,
-    AskStatus,
-    AskToStop,
-    Clean,
-    Difference,
-    Signal,
-    Spawn,
-    Units,
-)
+from deploy.supervisor.state import Difference, Units
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)

@@ -15,56 +15,15 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, replace
-from typing import AbstractSet, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import AbstractSet, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
+from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
 from deploy.supervisor.restart import Again, Exit, decide
 from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
 
 ANSWER = 5.0  # seconds for a unit to say again that it is ready; then it is taken as ready
 SPAWN_RETRY = 1.0  # seconds: what could not be started at all is not tried in a tight loop
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Start a process for the unit. There is none of it now."""
-
-    key: Key
-    unit: Unit
-    restarts: int
-
-
-@dataclass(frozen=True)
-class AskToStop:
-    """Write `stop` to the unit's control pipe."""
-
-    key: Key
-
-
-@dataclass(frozen=True)
-class AskStatus:
-    """Write `status` to the unit's control pipe: what it said may have been said to nobody."""
-
-    key: Key
-
-
-@dataclass(frozen=True)
-class Signal:
-    """Send a signal to the process group of `pid`."""
-
-    key: Key
-    pid: int
-    signal: signal.Signals
-
-
-@dataclass(frozen=True)
-class Clean:
-    """The unit has no process: remove its control pipe and its notify socket."""
-
-    key: Key
-
-
-Action = Union[Spawn, AskToStop, AskStatus, Signal, Clean]
 
 
 @dataclass(frozen=True)

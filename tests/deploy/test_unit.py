@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from deploy.profile import Profile
-from deploy.unit import RestartPolicy, Unit, escape
+from deploy.unit import RestartPolicy, Socket, Unit, escape
 
 UNIT = Unit(
     name="a",
@@ -36,6 +36,9 @@ def test_any_change_changes_the_fingerprint() -> None:
         {"closure": ("x",)},
         {"order": 3},
         {"restart": RestartPolicy()},
+        {"sockets": (Socket("s", "s"),)},
+        {"sockets": (Socket("s", "s", "seqpacket"),)},
+        {"watchdog": 2.0},
     ]
     prints = {replace(UNIT, **change).fingerprint for change in changes}  # type: ignore[arg-type]
     assert len(changes) == len(prints - {UNIT.fingerprint})
@@ -48,6 +51,19 @@ def test_render_fills_in_what_only_the_machine_knows() -> None:
     assert ("/r/state", "/tmp/run/x") == (rendered.cwd, rendered.env["OUT"])
     with pytest.raises(KeyError):
         UNIT.render({"root": "/r"})
+
+
+def test_sockets_survive_json_and_their_paths_are_rendered() -> None:
+    """As argv and env are."""
+    unit = replace(UNIT, sockets=(Socket("a", "${run}/a"), Socket("b", "b", "seqpacket")))
+    assert unit == Unit.from_json(json.loads(json.dumps(unit.to_json())))
+    rendered = unit.render({"root": "/r", "run": "/tmp/run"})
+    assert ["/tmp/run/a", "b"] == [socket.path for socket in rendered.sockets]
+
+
+def test_what_a_unit_does_not_use_is_not_in_its_json() -> None:
+    """A supervisor of an earlier version reads it, and fingerprints stay what they were."""
+    assert {"sockets", "watchdog"}.isdisjoint(UNIT.to_json())
 
 
 def test_escape_protects_dollars() -> None:

@@ -69,6 +69,20 @@ MALFORMED: list[dict[str, object]] = [
     {"order": "first"},
     {"links": 5},
     {"unknown": 1},
+    {"watchdog": -1},
+    {"watchdog": "2"},
+    {"sockets": "door"},
+    {"sockets": ["door"]},
+    {"sockets": [{"name": "a"}]},
+    {"sockets": [{"name": "a:b", "path": "a"}]},
+    {"sockets": [{"name": "", "path": "a"}]},
+    {"sockets": [{"name": "a", "path": ""}]},
+    {"sockets": [{"name": "a", "path": "../a"}]},
+    {"sockets": [{"name": "a", "path": "a/"}]},
+    {"sockets": [{"name": "a", "path": 7}]},
+    {"sockets": [{"name": "a", "path": "a", "kind": "dgram"}]},
+    {"sockets": [{"name": "a", "path": "a", "more": 1}]},
+    {"sockets": [{"name": "a", "path": "a"}, {"name": "a", "path": "b"}]},
 ]
 
 

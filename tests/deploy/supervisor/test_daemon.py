@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.unit import RestartPolicy, StopPolicy
@@ -282,6 +283,78 @@ def test_a_crashing_unit_is_given_up_after_its_restarts(machine: Machine) -> Non
     failed = machine.wait("a", "failed")
     assert ({"code": 3}, 2) == (failed["exit"], failed["restarts"])
     assert "given up after 2 restarts" in failed["error"]
+
+
+def test_a_failed_units_record_has_its_last_lines(machine: Machine) -> None:
+    """Twenty at most; a unit that ended as it should has none."""
+    machine.start()
+    script = "for number in range(30): print('line', number)\nraise SystemExit('no camera')"
+    machine.activate(machine.unit("a", script), machine.unit("b", "print('fine')"))
+    expected = [f"line {number}" for number in range(11, 30)] + ["no camera"]
+    assert expected == machine.wait("a", "failed")["last_lines"]
+    assert [] == machine.wait("b", "ended")["last_lines"]
+
+
+def test_a_unit_that_hangs_is_killed_by_its_watchdog(machine: Machine) -> None:
+    """One that shows that it lives is left alone; one that is deaf to SIGABRT gets SIGKILL."""
+    machine.start()
+    beats = (
+        READY
+        + """
+import signal, sys, time
+if sys.argv[1:] == ["deaf"]:
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
+print(os.environ["WATCHDOG_USEC"], flush=True)
+ready()
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+for number in range(30):
+    notify.sendto(b"WATCHDOG=1", os.environ["NOTIFY_SOCKET"])
+    time.sleep(0.1)
+print("silent", flush=True)
+time.sleep(1000)
+"""
+    )
+    hung = machine.unit("hung", beats, watchdog=1.5, readiness="notify")
+    deaf = machine.unit("deaf", beats, watchdog=1.5, stop=StopPolicy(kill_after=0.2))
+    machine.activate(hung, replace(deaf, argv=(*deaf.argv, "deaf")))
+    for name, how in (("hung", "SIGABRT"), ("deaf", "SIGKILL")):
+        record = machine.wait(name, "failed")
+        assert {"signal": how, "reason": "watchdog"} == record["exit"]
+        assert f"ended by {how} (watchdog)" == record["error"]
+        assert ["1500000", "silent"] == record["last_lines"]
+
+
+def test_a_unit_that_became_ready_while_no_supervisor_lived_is_asked(machine: Machine) -> None:
+    """READY=1 went to nobody; what waits for it starts after all."""
+    machine.start()
+    gate = machine.folder / "gate"
+    script = (
+        READY
+        + f"""
+import time
+pipe = os.open(os.environ["DEPLOY_CONTROL"], os.O_RDWR)
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
+try:
+    ready()
+except OSError as error:
+    print("unheard", flush=True)
+while True:
+    if os.read(pipe, 100) == b"status\\n":
+        ready()
+"""
+    )
+    machine.activate(
+        machine.unit("a", script, readiness="notify", start_timeout=1000),
+        machine.sleeper("b", order=1),
+    )
+    pid = machine.wait("a", "starting")["pid"]
+    machine.kill()
+    gate.touch()
+    until(lambda: "unheard" in machine.log("a"), "the lost word")
+    machine.start()
+    machine.wait("b", "running")
+    assert (pid, None) == (machine.wait("a", "running")["pid"], machine.states()["a"]["error"])
 
 
 def test_a_unit_sees_a_clean_environment_and_its_own_folder(machine: Machine) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.supervisor.logs import LONGEST_LINE, Follower, previous, rotate, shrink, tail
+from deploy.supervisor.logs import LONGEST_LINE, Follower, ending, previous, rotate, shrink, tail
 
 
 @pytest.fixture
@@ -101,3 +101,19 @@ def test_only_what_is_over_the_limit_is_rotated(log: Path) -> None:
     assert "3" * 20 == previous(log).read_text()
     assert not log.exists()
     assert not shrink(log, limit=10)
+
+
+def test_the_ending_of_a_log_is_bounded(tmp_path: Path) -> None:
+    """By lines and by bytes; of a line that is too long its end is shown."""
+    log = tmp_path / "a.log"
+    assert [] == ending(log)
+    log.write_bytes(b"")
+    assert [] == ending(log)
+    log.write_text("".join(f"{number}\n" for number in range(50)) + "no newline")
+    assert [*(str(number) for number in range(31, 50)), "no newline"] == ending(log)
+    log.write_text("x" * 100 + "\nlast\n")
+    assert ["last"] == ending(log, size=50)
+    log.write_text("x" * 100)
+    assert ["x" * 50] == ending(log, size=50)
+    log.write_bytes("ü".encode() * 100 + b"\n\xff\n")
+    assert ["\ufffd"] == ending(log, size=50)
