@@ -169,13 +169,9 @@ class Subscriber:
     def leave(self) -> None:
         """The consumer wants no more; what it has got it still looks at."""
         if self.listening:
-            self.listening = False
             while (data := self._take()) is not None:
                 self.disown(data)
-            os.close(self.pipe)
-            os.close(self._steal)
-            self.wake()
-            os.close(self.credit)
+            self._hang_up()
 
     def wake(self) -> None:
         """Lets a sender look again that waits for room."""
@@ -185,11 +181,19 @@ class Subscriber:
             pass  # it is awake then
 
     def gone(self) -> None:
-        """Everything that it had is free. May be called twice."""
+        """The consumer is gone, or we are: all that it had is free, and what waits in its pipe is
+        still its own. May be called twice."""
         if self.alive:
             self.alive = False
-            self.leave()
+            if self.listening:
+                self._hang_up()
             self.socket.close()
+
+    def _hang_up(self) -> None:
+        self.listening = False
+        self.wake()
+        for fd in (self.pipe, self._steal, self.credit):
+            os.close(fd)
 
     def _take(self) -> bytes | None:
         try:
