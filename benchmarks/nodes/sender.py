@@ -1,0 +1,233 @@
+"""The sender: one process that holds both libraries and alternates between them.
+
+So whatever else the machine does hits all of them alike. dora-rs starts it; our configuration is
+in $BENCH_CONFIG. Obeys the stage (see `benchmarks.stage`) through the socket $BENCH_SOCKET.
+"""
+
+import importlib
+import mmap
+import os
+import struct
+import sys
+import time
+from multiprocessing.connection import Client
+
+import dora as peer
+import numpy as np
+import pyarrow as pa
+from board import Board, tag
+
+clock = time.perf_counter_ns
+WORD = struct.Struct("<q")
+PATIENCE = 2.0  # s until a message counts as lost
+QUIET = 0.5  # s without a message until a flood counts as over
+
+WAYS = ("dora-rs", "arrow", "numpy", "in place", "dora-rs in place", "floor")
+TRACK = {way: track for track, way in enumerate(WAYS)}
+PEER = ("dora-rs", "dora-rs in place")
+
+
+def both_nodes():
+    """dora-rs's node and ours: two libraries of one name."""
+    theirs = peer.Node()
+    for name in [name for name in sys.modules if name.split(".")[0] == "dora"]:
+        del sys.modules[name]
+    sys.path.insert(0, os.environ["BENCH_ROOT"])
+    os.environ["DORA_NODE_CONFIG"] = os.environ["BENCH_CONFIG"]
+    ours = importlib.import_module("dora").Node()
+    return theirs, ours
+
+
+class Sender:
+    def __init__(self):
+        self.theirs, self.ours = both_nodes()
+        self.boards = {
+            "dora-rs": [Board(path) for path in os.environ["BENCH_THEIR_BOARDS"].split(":")],
+            "ours": [Board(path) for path in os.environ["BENCH_OUR_BOARDS"].split(":")],
+            "floor": [Board(path) for path in os.environ["BENCH_FLOOR_BOARDS"].split(":") if path],
+        }
+        pipes = os.environ["BENCH_PIPES"].split(":")
+        self.pipe = self.answers = -1
+        if pipes != [""]:
+            self.pipe = os.open(pipes[0], os.O_WRONLY)
+            self.answers = os.open(pipes[1], os.O_RDONLY)
+        self.series = 0
+        self.resize(8)
+
+    def resize(self, size):
+        self.size = size
+        self.source = np.ones(size, np.uint8)
+        self.head = self.source[:8].view(np.int64)
+        self.place = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+        self.place[:] = 1
+
+    def send(self, way, use, fan, number):
+        """Sends one message; the time at which it began."""
+        self.head[0] = tag(self.series, TRACK[way], number)
+        if way == "numpy":
+            begin = clock()
+            self.ours.send_output(f"{use}_{fan}", self.source)
+        elif way == "arrow":
+            begin = clock()
+            self.ours.send_output(f"{use}_{fan}", pa.array(self.source))
+        elif way == "dora-rs":
+            begin = clock()
+            self.theirs.send_output(f"{use}_{fan}", pa.array(self.source))
+        elif way == "floor":
+            begin = clock()
+            np.copyto(self.place, self.source)
+            os.write(self.pipe, WORD.pack(int(self.head[0])))
+        elif way == "in place":
+            begin = clock()
+            sample = self.ours.allocate_output(f"{use}_{fan}", shape=self.size)
+            array = sample.array
+            spent = clock() - begin
+            array[:] = self.source  # the program's own work: it would fill something anyway
+            begin = clock() - spent
+            sample.send()
+        else:
+            begin = clock()
+            sample = self.theirs.send_output_raw(f"{use}_{fan}", self.size)
+            view = sample.as_memoryview()
+            spent = clock() - begin
+            np.copyto(np.frombuffer(view, np.uint8), self.source)
+            view.release()
+            begin = clock() - spent
+            sample.send()
+        return begin
+
+    def readers(self, way, fan):
+        boards = self.boards[way if way == "floor" else "dora-rs" if way in PEER else "ours"]
+        return boards[: 4 if fan == "four" else 1]
+
+    def latency(self, size, fan, pace, rounds, ways):
+        """Nanoseconds from each send to each reader, None for what was lost: one list of readers
+        for each round and way. Between two messages are `pace` seconds, or as much as it takes."""
+        self.resize(size)
+        self.series += 1
+        found = {way: [] for way in ways}
+        disorder = {way: 0 for way in ways}
+        for number in range(rounds):
+            shift = number % len(ways)
+            for way in (*ways[shift:], *ways[:shift]):
+                boards, track = self.readers(way, fan), TRACK[way]
+                for board in boards:
+                    board.clear_time(track, number)
+                time.sleep(pace)
+                begin = self.send(
+                    way, "lazy" if way in ("numpy", "in place") else "eager", fan, number
+                )
+                deadline = time.perf_counter() + PATIENCE
+                time.sleep(pace)
+                while not all(self.got(board, track, number) for board in boards):
+                    if time.perf_counter() > deadline:
+                        break
+                    time.sleep(pace)
+                found[way].append(
+                    [
+                        board.time(track, number) - begin
+                        if self.got(board, track, number)
+                        else None
+                        for board in boards
+                    ]
+                )
+        for way in ways:
+            disorder[way] = sum(board.disorder(TRACK[way]) for board in self.readers(way, fan))
+        return {"found": found, "disorder": disorder}
+
+    def got(self, board, track, number):
+        return board.count(self.series, track) > 0 and board.time(track, number) > 0
+
+    def round_trip(self, size, bursts, each, ways):
+        """Nanoseconds from a question to its answer, back to back: a list for each way and burst."""
+        self.resize(size)
+        found = {way: [] for way in ways}
+        for number in range(bursts):
+            shift = number % len(ways)
+            for way in (*ways[shift:], *ways[:shift]):
+                time.sleep(0.02)
+                found[way].append([self.ask(way) for _ in range(each)])
+        return found
+
+    def ask(self, way):
+        if way == "floor":
+            begin = clock()
+            np.copyto(self.place, self.source)
+            os.write(self.pipe, WORD.pack(-self.size))
+            os.read(self.answers, WORD.size)
+            return clock() - begin
+        node = self.theirs if way == "dora-rs" else self.ours
+        begin = clock()
+        node.send_output("ask", self.source if way == "numpy" else pa.array(self.source))
+        deadline = time.perf_counter() + PATIENCE
+        while (left := deadline - time.perf_counter()) > 0:
+            event = node.next(timeout=left)
+            if event["type"] == "INPUT" and event["id"] == "answer":
+                if way != "numpy":
+                    event["value"]
+                return clock() - begin
+        return None
+
+    def flood(self, size, fan, way, seconds):
+        """As many messages as go out in `seconds`: for each reader how many came, in how many
+        nanoseconds, and how many of them too late."""
+        if self.size != size:
+            self.resize(size)
+        self.series += 1
+        send, number, end = self.send, 0, clock() + int(seconds * 1e9)
+        while clock() < end:
+            send(way, "flood", fan, number)
+            number += 1
+        self.drain(way, fan, number)
+        track = TRACK[way]
+        readers = [
+            {
+                "count": board.count(self.series, track),
+                "span": board.span(track),
+                "disorder": board.disorder(track),
+            }
+            for board in self.readers(way, fan)
+        ]
+        return {"sent": number, "readers": readers}
+
+    def steady(self, size, way, hz, seconds):
+        """Messages at a steady rate; how many were sent."""
+        if self.size != size:
+            self.resize(size)
+        self.series += 1
+        use = "lazy" if way in ("numpy", "in place") else "eager"
+        begin = time.perf_counter()
+        count = int(hz * seconds)
+        for number in range(count):
+            wait = begin + number / hz - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            self.send(way, use, "one", number)
+        self.drain(way, "one", count)
+        return count
+
+    def drain(self, way, fan, sent):
+        """Until all has arrived, or nothing comes any more."""
+        boards, track = self.readers(way, fan), TRACK[way]
+        before, quiet = -1, time.perf_counter()
+        while True:
+            now = sum(board.count(self.series, track) for board in boards)
+            if now == sent * len(boards):
+                return
+            if now != before:
+                before, quiet = now, time.perf_counter()
+            elif time.perf_counter() - quiet > QUIET:
+                return
+            time.sleep(0.01)
+
+
+def main():
+    with Client(os.environ["BENCH_SOCKET"]) as stage:
+        sender = Sender()
+        stage.send(os.getpid())
+        while (job := stage.recv()) is not None:
+            name, arguments = job
+            stage.send(getattr(sender, name)(**arguments))
+
+
+main()

@@ -1,0 +1,280 @@
+"""Both dataflows, ready to be measured: one sender of both, up to four receivers of each.
+
+dora-rs is started by its own `dora run`; our receivers with the configuration that `dora run` would
+give them. Everything runs in dora-rs's environment. Ends every process that it started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from benchmarks.nodes.board import Board, create_board
+from benchmarks.peer import Peer
+from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig, OutputConfig
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
+
+ROOT = Path(__file__).resolve().parent.parent
+NODES = ROOT / "benchmarks" / "nodes"
+READERS = 4
+USES = ("eager", "lazy", "flood")
+FLOW = "benchmark"
+PEER_QUEUE = 10_000  # of dora-rs in floods: it does not block its sender
+OUR_QUEUE = 64  # of ours in floods: a full queue blocks the sender
+PATIENCE = 60.0  # s, for what a busy machine needs long for
+PARTING = 10.0  # s
+
+
+class StageError(RuntimeError):
+    """A dataflow did not come up; the text has the last lines of the logs."""
+
+
+class Stage:
+    """A context manager. `layer` is what our edges use."""
+
+    def __init__(self, peer: Peer, layer: str = "shm") -> None:
+        self.peer = peer
+        self.layer = layer
+        self.folder = Path()
+        self._sender: Connection | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._stack = ExitStack()
+        self._boards: dict[str, list[tuple[Board, str]]] = {}
+        self._sender_pid = 0
+
+    def __enter__(self) -> Stage:
+        with ExitStack() as stack:
+            self._stack = stack
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dora-bench-"))
+            self.folder = Path(folder)
+            for owner, count in (("dora-rs", READERS), ("ours", READERS), ("floor", 1)):
+                self._boards[owner] = [self._board() for _ in range(count)]
+            stack.callback(self._end)
+            self._start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def ask(self, job: str, **arguments: Any) -> Any:
+        """Has the sender do a job (a method of `nodes/sender.py`); its result."""
+        assert self._sender is not None
+        try:
+            self._sender.send((job, arguments))
+            return self._sender.recv()
+        except (EOFError, OSError) as error:
+            raise StageError(f"the sender is gone:\n{self._last_words()}") from error
+
+    def processes(self, way: str) -> list[int]:
+        """Those that a message passes through: of dora-rs its daemon, too."""
+        owner = "dora-rs" if way.startswith("dora-rs") else "ours"
+        pids = [self._sender_pid, self._boards[owner][0][0].pid]
+        return pids + self._between(owner)
+
+    def _between(self, owner: str) -> list[int]:
+        return [self._daemon.pid] if owner == "dora-rs" else []
+
+    def _start(self) -> None:
+        pipes = [self.folder / "there", self.folder / "back"]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        (self.folder / DOCUMENT).write_text(self._summary().to_text())
+        self._start_receivers(pipes)
+        address = str(self.folder / "stage")
+        with Listener(address, "AF_UNIX") as listener:
+            sender = {
+                "BENCH_SOCKET": address,
+                "BENCH_ROOT": str(ROOT),
+                "BENCH_CONFIG": self._config("sender").to_text(),
+                "BENCH_PIPES": ":".join(map(str, pipes)),
+                "BENCH_THEIR_BOARDS": ":".join(path for _, path in self._boards["dora-rs"]),
+                "BENCH_OUR_BOARDS": ":".join(path for _, path in self._boards["ours"]),
+                "BENCH_FLOOR_BOARDS": ":".join(path for _, path in self._boards["floor"]),
+            }
+            flow = self.folder / "flow.yml"
+            flow.write_text(json.dumps(self._peer_flow(sender)))  # JSON is YAML
+            self._start_peer(flow)
+            self._sender = self._accept(listener)
+        self._sender_pid = self._hear()
+
+    def _start_receivers(self, pipes: Sequence[Path]) -> None:
+        python = str(self.peer.python)
+        for number, (_, path) in enumerate(self._boards["ours"], 1):
+            config = self._config(f"reader{number}").to_text()
+            self._run(
+                f"reader{number}",
+                [python, str(NODES / "receiver.py"), path],
+                {NODE_CONFIG: config, "PYTHONPATH": str(ROOT)},
+            )
+        floor = [python, str(NODES / "floor.py"), self._boards["floor"][0][1]]
+        self._run("floor", [*floor, *map(str, pipes)], {})
+
+    def _start_peer(self, flow: Path) -> None:
+        self._daemon = self._run(
+            "dora-rs", [str(self.peer.cli), "run", "--log-level", "warn", str(flow)], {}
+        )
+
+    def _run(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("DORA_", "PYTHON"))}
+        # The script's own environment must not be found first, and dora-rs shall not spend its time
+        # on writing logs.
+        base["PATH"] = f"{self.peer.python.parent}:{base.get('PATH', os.defpath)}"
+        base["RUST_LOG"] = "error"
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                argv,
+                env={**base, **env},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def _accept(self, listener: Listener) -> Connection:
+        socket = listener._listener._socket  # type: ignore[attr-defined]
+        socket.settimeout(0.2)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return listener.accept()
+            except TimeoutError:
+                if time.monotonic() > deadline or any(
+                    p.poll() is not None for p in self._processes
+                ):
+                    raise StageError(f"no sender came up:\n{self._last_words()}") from None
+
+    def _hear(self) -> Any:
+        assert self._sender is not None
+        if not self._sender.poll(PATIENCE):
+            raise StageError(f"the sender does not answer:\n{self._last_words()}")
+        try:
+            return self._sender.recv()
+        except EOFError as error:
+            raise StageError(f"the sender is gone:\n{self._last_words()}") from error
+
+    def _end(self) -> None:
+        if self._sender is not None:
+            try:
+                self._sender.send(None)
+            except OSError:
+                pass  # it is gone already
+            self._sender.close()
+        deadline = time.monotonic() + PARTING
+        for process in self._processes:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                try:
+                    process.wait(PARTING)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _board(self) -> tuple[Board, str]:
+        fd, path = create_board()
+        self._stack.callback(os.close, fd)
+        return Board(path), path
+
+    def _last_words(self) -> str:
+        words = []
+        for log in sorted(self.folder.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-15:]
+            words += [f"--- {log.stem}", *lines]
+        return "\n".join(words)
+
+    # The two dataflows: the same edges under the same names.
+
+    def _summary(self) -> DataflowSummary:
+        nodes = {
+            name: NodeSummary(
+                machine=self._machine(name),
+                reason="benchmark",
+                inputs={key: wired.source for key, wired in config.inputs.items()},
+                outputs=tuple(config.outputs),
+            )
+            for name, config in ((name, self._config(name)) for name in _NAMES)
+        }
+        return DataflowSummary(FLOW, nodes)
+
+    def _machine(self, name: str) -> str:
+        return "here"
+
+    def _config(self, name: str) -> NodeConfig:
+        inputs = {}
+        for wire in _wires(name):
+            flood = wire.startswith("flood")
+            inputs[wire] = InputConfig(
+                source=_source(wire),
+                layer=self.layer,
+                queue_size=(OUR_QUEUE if self.layer == "shm" else PEER_QUEUE) if flood else 10,
+                queue_policy="backpressure" if flood else "drop_oldest",
+            )
+        return NodeConfig(
+            dataflow=FLOW,
+            dataflow_id="00000000-0000-7000-8000-000000000000",
+            node=name,
+            inputs=inputs,
+            outputs={output: OutputConfig((self.layer,)) for output in _outputs(name)},
+            shm=str(self.folder),
+            zenoh=str(self.folder / f"{self._machine(name)}.sock"),
+            documents=str(self.folder),
+            barrier=PATIENCE,
+        )
+
+    def _peer_flow(self, sender: Mapping[str, str]) -> dict[str, Any]:
+        nodes: list[dict[str, Any]] = []
+        for name in _NAMES:
+            program = "sender.py" if name == "sender" else "receiver.py"
+            node: dict[str, Any] = {"id": name, "path": str(NODES / program)}
+            if name == "sender":
+                node["env"] = dict(sender)
+            else:
+                node["args"] = self._boards["dora-rs"][int(name[-1]) - 1][1]
+            node["outputs"] = list(_outputs(name))
+            node["inputs"] = {
+                wire: {
+                    "source": _source(wire),
+                    "queue_size": PEER_QUEUE if wire.startswith("flood") else 10,
+                }
+                for wire in _wires(name)
+            }
+            nodes.append(node)
+        return {"nodes": nodes}
+
+
+_NAMES = ("sender", *(f"reader{number}" for number in range(1, READERS + 1)))
+
+
+def _wires(name: str) -> tuple[str, ...]:
+    """The inputs of a node."""
+    four = tuple(f"{use}_four" for use in USES)
+    if name == "sender":
+        return ("answer",)
+    if name == "reader1":
+        return (*(f"{use}_one" for use in USES), *four, "ask")
+    return four
+
+
+def _outputs(name: str) -> tuple[str, ...]:
+    if name == "sender":
+        return (*(f"{use}_{fan}" for use in USES for fan in ("one", "four")), "ask")
+    return ("answer",) if name == "reader1" else ()
+
+
+def _source(wire: str) -> str:
+    return "reader1/answer" if wire == "answer" else f"sender/{wire}"
