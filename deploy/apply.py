@@ -26,6 +26,9 @@ from deploy.store.base import Objects
 from deploy.store.path import Manifest
 from deploy.store.remote import RemoteStore
 
+STOPPING = 15.0  # seconds that what ran before may take to leave, before a unit's time runs
+TRIES = 3  # restarts within one proof after which a unit counts as broken
+
 Value = TypeVar("Value")
 Outcome = Literal["unchanged", "deployed", "failed", "rolled_back"]
 
@@ -184,21 +187,26 @@ async def _prove(
     """Waits until every unit is ready and has stayed so for a moment, or will not be any more."""
     if profile is None:
         return _Proof({}, {})
-    limit = max((unit.start_timeout for unit in profile.units), default=0.0) + 10
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
     settled_since: float | None = None
     states: dict[str, Mapping[str, Any]] = {}
+    before: dict[str, int] = {}
     while True:
         reply = await session.request("status", deployment=name)
         for state in reply["units"]:
             if states.get(state["name"], {}).get("state") != state["state"]:
                 emit(UnitChanged(session.machine.id, state))
             states[state["name"]] = state
+            before.setdefault(state["name"], int(state.get("restarts", 0)))
         verdicts = {unit.name: health(states.get(unit.name)) for unit in profile.units}
         unhealthy = {unit: why for unit, why in verdicts.items() if why}
-        failed = [unit for unit in unhealthy if gave_up(states.get(unit))]
         now = time.monotonic()
-        if failed or now > deadline:
+        late = now - began - STOPPING
+        if any(
+            unit.name in unhealthy
+            and (hopeless(states.get(unit.name), before) or late > unit.start_timeout)
+            for unit in profile.units
+        ):
             return _Proof(states, unhealthy)
         if unhealthy:
             settled_since = None
@@ -224,9 +232,13 @@ def health(state: Mapping[str, Any] | None) -> str | None:
     return how if left else f"is {state['state']}"
 
 
-def gave_up(state: Mapping[str, Any] | None) -> bool:
-    """Whether the supervisor will not try this unit again by itself."""
-    return state is not None and state["state"] in ("failed", "ended")
+def hopeless(state: Mapping[str, Any] | None, before: Mapping[str, int]) -> bool:
+    """Whether waiting longer will not help: the supervisor has given the unit up, or starts it
+    again and again. `before` has each unit's restarts when we began to look."""
+    if state is None:
+        return False
+    restarts = int(state.get("restarts", 0)) - before.get(state["name"], 0)
+    return state["state"] in ("failed", "ended") or restarts >= TRIES
 
 
 async def _go_back(
@@ -255,6 +267,8 @@ async def _go_back(
             )
             number = int(reply["number"])
         emit(RolledBack(row.machine, number))
+        reply = await session.request("status", deployment=name)
+        results[row.machine].units = {state["name"]: state for state in reply["units"]}
         return number
 
     reached: dict[str, MachineResult] = {}

@@ -65,8 +65,9 @@ async def command(
             result = await deploy(
                 prepared, found.sessions, rollback=not no_rollback, emit=out.event
             )
-            if as_json and detach:
-                out.result(deployed_json(result, prepared, found), lambda console: None)
+            if as_json:
+                write = out.result if detach else out.row  # a line each, when lines follow
+                write(deployed_json(result, prepared, found), lambda console: None)
             else:
                 show_deployed(out, result, prepared)
             code = _exit(found, result)

@@ -10,11 +10,14 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from deploy.errors import InventoryError
 from deploy.inventory import Inventory, Machine, load, select
+from deploy.profile import NAME
 from dora.cli.output import Output
 from dora.dataflow.files import check_files
 from dora.dataflow.load import load as load_dataflow
 from dora.dataflow.model import Dataflow
+from dora.dataflow.unsupported import unsupported
 from dora.errors import DataflowError, DoraError
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -34,7 +37,17 @@ verbose_option = click.option("--verbose", "-v", is_flag=True, help="Say more on
 accept_new_option = click.option(
     "--accept-new", is_flag=True, help="Trust and remember the keys of hosts never seen before."
 )
-name_option = click.option("--name", help="The deployment's name; else made from the flow file's.")
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not NAME.match(value):
+        raise click.BadParameter(f"{value!r} is not a plain name: letters, digits, `_`, `.`, `-`")
+    return value
+
+
+name_option = click.option(
+    "--name", callback=_name, help="The deployment's name; else made from the flow file's."
+)
 
 
 def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
@@ -55,15 +68,23 @@ def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
 
 def chosen(inventory: Inventory, limit: str | None) -> tuple[Machine, ...]:
     """The machines that `--limit` selects; all without it."""
-    return select(inventory, limit) if limit else tuple(inventory.machines.values())
+    if not limit:
+        return tuple(inventory.machines.values())
+    try:
+        return select(inventory, limit)
+    except InventoryError as error:  # what is wrong is on the command line, not in the file
+        text = "; ".join(
+            f"{it.message} ({it.hint})" if it.hint else it.message for it in error.issues
+        )
+        raise click.UsageError(f"--limit: {text}") from error
 
 
 def read_flow(flow: str, out: Output, *, runnable: bool = True) -> Dataflow:
     """The checked dataflow; its warnings go to stderr. Raises DataflowError; with `runnable` also
-    for scripts that are not there."""
+    for what cannot run, such as scripts that are not there."""
     loaded = load_dataflow(flow)
     for warning in loaded.warnings:
         out.say(f"[yellow]warning:[/yellow] {escape(str(warning))}")
-    if runnable and (missing := check_files(loaded.dataflow)):
-        raise DataflowError(missing)
+    if runnable and (issues := [*unsupported(loaded.dataflow), *check_files(loaded.dataflow)]):
+        raise DataflowError(issues)
     return loaded.dataflow

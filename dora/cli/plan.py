@@ -38,7 +38,7 @@ async def command(
     as_json: bool,
     verbose: bool,
 ) -> Exit:
-    """Show what deploying FLOW would start, restart, stop and keep. Changes nothing."""
+    """Show what deploying FLOW would start, restart, stop and keep. Changes nothing that runs."""
     out = Output(as_json=as_json, verbose=verbose)
     dataflow = files.read_flow(flow, out)
     machines = files.find_inventory(inventory, flow)

@@ -31,7 +31,7 @@ class Duration(click.ParamType[float]):
 
 @click.command("run")
 @files.flow_argument
-@click.option("--name", help="The dataflow's name; else made from the flow file's.")
+@files.name_option
 @click.option("--stop-after", type=Duration(), help="Stop by itself after this time.")
 @files.json_option
 @exiting

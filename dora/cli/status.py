@@ -13,6 +13,7 @@ from rich.table import Table
 from deploy.connection.connect import Connections
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.logs import only_deployment
 from dora.cli.output import Output
 from dora.coordinator.contact import contact
 from dora.coordinator.status import NodeStatus, Status, status
@@ -42,6 +43,8 @@ async def command(
     connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            if deployment is not None:
+                only_deployment(found.sessions, deployment)
             result = await status(found, deployment)
             out.result(_json(result), lambda console: _text(console, result))
             return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE

@@ -6,7 +6,7 @@ import click
 
 from deploy.connection.connect import Connections
 from dora.cli import files
-from dora.cli.exits import Exit, exiting
+from dora.cli.exits import Exit, exit_code, exiting
 from dora.cli.logs import only_deployment
 from dora.cli.output import Output
 from dora.coordinator.contact import contact
@@ -58,8 +58,9 @@ async def command(
                     out.say(f"{name}: nothing runs")
 
             out.result(data, text)
-            if any(row.error for row in rows):
-                return Exit.FAILED
+            for row in rows:
+                if row.error:
+                    return exit_code(row.error)
             return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
     finally:
         await connect.close()

@@ -14,6 +14,7 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
 from dora.dataflow.files import check_files
 from dora.dataflow.load import load
+from dora.dataflow.unsupported import unsupported
 from dora.errors import DataflowError, Located, PlacementError
 from dora.placement.place import place
 
@@ -40,6 +41,7 @@ async def command(flow: str, inventory: str | None, as_json: bool) -> Exit:
     try:
         loaded = load(flow)
         warnings += loaded.warnings
+        errors += unsupported(loaded.dataflow)
         errors += check_files(loaded.dataflow)
         nodes = len(loaded.dataflow.nodes)
         if machines is not None:

@@ -49,15 +49,9 @@ def compile_dataflow(
     """What each machine of `sites` is to run; nodes placed on other machines are left out.
 
     `routers` holds every machine that some edge enters or leaves, also those that are away.
-    Raises DoraError or BuildError for what cannot run.
+    Raises DoraError or BuildError for what cannot run; `dora.dataflow.unsupported` has let it pass.
     """
     for node in dataflow.nodes.values():
-        if node.operators:
-            raise DoraError(
-                f"{node.mark.file}:{node.mark.line}: node {node.id!r} hosts operators, "
-                "and this version runs custom nodes only",
-                hint="make it a node of its own: `path: script.py` with `from dora import Node`",
-            )
         if node.id == dataplane.ROUTER:
             raise DoraError(
                 f"{node.mark.file}:{node.mark.line}: {node.id!r} is the name of dora's own router",

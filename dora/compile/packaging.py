@@ -22,6 +22,7 @@ from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import escape
 from dora.dataflow.environment import RESERVED
+from dora.dataflow.files import SHELL
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 
@@ -124,6 +125,8 @@ class InPlace:
 
 
 def _command(node: Node) -> list[str]:
+    if node.path == SHELL:
+        return ["/bin/sh", "-c", *node.args]
     return [node.path or "", *node.args]
 
 
@@ -138,12 +141,6 @@ def _script_word(command: list[str]) -> str:
 
 def _script(base: Path, node: Node, command: list[str]) -> Path | None:
     """The file that the node runs, or None for a program that the machine has itself."""
-    if not command[0] or node.path == "dynamic":
-        raise DoraError(
-            f"{node.mark.file}:{node.mark.line}: node {node.id!r}: "
-            "nodes that join by hand (`path: dynamic`) are not supported yet",
-            hint="give it a path, so that it is started with the dataflow",
-        )
     word = _script_word(command)
     file = Path(os.path.normpath(base / word))
     if file.is_file():

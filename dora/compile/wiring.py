@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dora.dataflow.model import Dataflow, Input, LogSource, Node, OutputSource, TimerSource
+from dora.dataflow.model import Dataflow, Input, Node, OutputSource, TimerSource
 from dora.errors import DoraError
 from dora.protocol.config import InputConfig, OutputConfig
 
@@ -53,8 +53,7 @@ def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]
 def inputs(node: Node, wiring: Iterable[Edge]) -> dict[str, InputConfig]:
     layers = {edge.input: edge.layer for edge in wiring if edge.consumer == node.id}
     return {
-        name: _input(node, name, wired, layers.get(name, "timer"))
-        for name, wired in node.all_inputs.items()
+        name: _input(wired, layers.get(name, "timer")) for name, wired in node.all_inputs.items()
     }
 
 
@@ -82,14 +81,8 @@ def crossing(wiring: Iterable[Edge], machine_of: Mapping[str, str]) -> frozenset
     return frozenset(found)
 
 
-def _input(node: Node, name: str, wired: Input, layer: str) -> InputConfig:
+def _input(wired: Input, layer: str) -> InputConfig:
     source = wired.source
-    if isinstance(source, LogSource):
-        raise DoraError(
-            f"{wired.mark.file}:{wired.mark.line}:{wired.mark.column}: node {node.id!r}: input "
-            f"{name!r} reads {source}, and this version does not publish logs as messages yet",
-            hint="`dora logs -f` shows them; remove the input to deploy",
-        )
     return InputConfig(
         source=str(source),
         layer=layer,

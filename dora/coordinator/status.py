@@ -81,6 +81,10 @@ async def _machine(
     session: Session, only: str | None
 ) -> tuple[list[NodeStatus], list[DataflowSummary]]:
     running = bool(session.facts.supervisor.get("running"))
+    if not running and any(it.current for it in session.facts.deployments.values()):
+        # It died, or the machine was started anew: the next one takes over what should run.
+        await session.start_supervisor()
+        running = True
     units = (await session.request("status"))["units"] if running else []
     rows, summaries = [], []
     for name, installed in session.facts.deployments.items():

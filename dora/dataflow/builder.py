@@ -250,6 +250,7 @@ class Builder:
     def _deploy(self, path: DocumentPath, given: Values | None) -> Deploy:
         if given is None:
             return Deploy()
+        self.report.without_effect(path, given)
         return Deploy(
             machine=given.get("machine"),
             labels=given.get("labels", {}),

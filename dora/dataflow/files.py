@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploy.document import shown, suggest
@@ -15,20 +15,23 @@ from dora.dataflow.model import Dataflow, Mark, Node
 SHELL = "shell"  # the `path` of nodes whose `args` are a shell command
 
 
-def check_files(dataflow: Dataflow, *, allow_shell: bool = False) -> list[Issue]:
-    """What is missing beside the flow file, sorted; for `run` and `deploy`, not for `validate`.
+ALLOW_SHELL = "DORA_ALLOW_SHELL_NODES"
 
-    Programs without a folder in their path are looked up on the machine that runs them, and nodes
-    with `build:` may make theirs first: neither is looked for here.
+
+def check_files(dataflow: Dataflow, environ: Mapping[str, str] = os.environ) -> list[Issue]:
+    """What is missing beside the flow file, sorted.
+
+    Programs without a folder in their path are looked up on the machine that runs them, not here.
+    `path: shell` needs $DORA_ALLOW_SHELL_NODES=true.
     """
+    allow_shell = environ.get(ALLOW_SHELL) == "true"
     base = Path(dataflow.directory)
     issues: list[Issue] = []
     for node in dataflow.nodes.values():
         issues += _program(base, node, allow_shell)
         for operator in node.operators:
             mark = operator.code_mark or operator.mark
-            if not node.build:
-                issues += _file(base, operator.code, mark, f"the operator {operator.id}")
+            issues += _file(base, operator.code, mark, f"the operator {operator.id}")
         for requirement in node.requirements:
             if requirement.startswith(("./", "../", "/")) or requirement.endswith((".txt", ".whl")):
                 issues += _file(base, requirement, node.mark, f"`requirements` of {node.id}")
@@ -46,9 +49,9 @@ def _program(base: Path, node: Node, allow_shell: bool) -> Iterator[Issue]:
     if path == SHELL:
         if not allow_shell:
             message = f"the node {node.id} runs its args in a shell, which is not allowed"
-            yield mark.issue(message, "type --allow-shell-nodes if you trust this file")
+            yield mark.issue(message, f"set {ALLOW_SHELL}=true if you trust this file")
         return
-    if node.build or "$" in path or not (path.endswith(".py") or "/" in path):
+    if "$" in path or not (path.endswith(".py") or "/" in path):
         return
     missing = list(_file(base, path, mark, f"the node {node.id}"))
     yield from missing

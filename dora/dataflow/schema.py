@@ -71,7 +71,17 @@ WITHOUT_EFFECT = {
     "shared_memory_pool_size": "shared memory grows as needed",
     "max_rotated_files": "the supervisor decides how many logs to keep",
     "health_check_interval": "timeouts are kept without a sweep",
-    "debug": "topics can always be inspected",
+    "debug": "this version cannot look into topics",
+    "build": "nothing is built; name what the node needs in `requirements:` and `files:`",
+    "send_stdout_as": "lines go to the log alone (`dora logs`)",
+    "send_logs_as": "lines go to the log alone (`dora logs`)",
+    "min_log_level": "the log keeps every line",
+    "max_log_size": "the supervisor decides how much to keep",
+    "health_check_timeout": "whether a node is alive is not asked of it yet",
+    "finish_grace_secs": "nodes may work on as long as they like after their inputs have closed",
+    "output_rates": "placement does not weigh traffic yet",
+    "memory": "memory is not limited yet",
+    "working_dir": "a node works in its own folder below `state/`",
 }
 
 _NO_CONDA: Schema = {"unsupported": "name packages in the node's `requirements:`"}

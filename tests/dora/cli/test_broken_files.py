@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+DEPLOY = (sys.executable, "-m", "dora.cli", "deploy", "flow.yml", "-i", "machines.yml", "--detach")
 GOOD_FLOW = """\
 nodes:
   - id: camera
@@ -82,6 +83,18 @@ FLOWS = {
         GOOD_FLOW + "    deploy: {machine: their}\n",
         ("flow.yml:", "their", "here"),
     ),
+    "operators, which are in the language and not in this version": (
+        "nodes:\n  - {id: camera, operators: [{id: op, python: camera.py}]}\n",
+        ("flow.yml:2:", "camera hosts operators"),
+    ),
+    "a node that joins by hand": (
+        GOOD_FLOW.replace("path: plot.py", "path: dynamic"),
+        ("flow.yml:6:", "joins by hand"),
+    ),
+    "logs as messages": (
+        GOOD_FLOW.replace("camera/image}", "dora/logs/error}"),
+        ("flow.yml:7:", "dora/logs/error"),
+    ),
     "labels that no machine has": (
         GOOD_FLOW + "    deploy: {labels: {gpu: jetson}}\n",
         ("flow.yml:", "gpu", "jetson"),
@@ -130,7 +143,9 @@ INVENTORIES = {
 }
 
 
-def deploy(folder: Path, flow: str, inventory: str) -> subprocess.CompletedProcess[str]:
+def deploy(
+    folder: Path, flow: str, inventory: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     (folder / "flow.yml").write_text(flow)
     (folder / "machines.yml").write_text(inventory)
     for script in ("camera.py", "plot.py", "other.py"):
@@ -138,7 +153,7 @@ def deploy(folder: Path, flow: str, inventory: str) -> subprocess.CompletedProce
     home = folder / "home"
     home.mkdir()
     return subprocess.run(
-        [sys.executable, "-m", "dora.cli", "deploy", "flow.yml", "-i", "machines.yml", "--detach"],
+        [*DEPLOY, *arguments],
         cwd=folder,
         env={**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home), "NO_COLOR": "1"},
         capture_output=True,
@@ -174,6 +189,23 @@ def test_a_broken_inventory_is_refused(kind: str, tmp_path: Path) -> None:
 
     assert_refused(done, words)
     assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--limit", "their"], ("--limit", "their", "here")),
+        (["--name", "a b"], ("--name", "'a b'")),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_of_usage(
+    arguments: list[str], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Exit code 2, before anything is built."""
+    done = deploy(tmp_path, GOOD_FLOW, GOOD_INVENTORY, *arguments)
+
+    assert done.returncode == 2, done.stderr
+    assert [word for word in words if word not in done.stderr] == [], done.stderr
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:

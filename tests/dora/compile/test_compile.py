@@ -125,13 +125,6 @@ def test_an_old_python_is_named_before_anything_is_built(tmp_path: Path) -> None
         compiled(tmp_path, python_version=(3, 8, 10))
 
 
-def test_operators_are_refused_by_name(tmp_path: Path) -> None:
-    """They are in the language, and not in this version."""
-    flow = "nodes:\n  - {id: camera, operators: [{id: op, python: camera.py}]}\n"
-    with pytest.raises(DoraError, match="node 'camera' hosts operators"):
-        compiled(tmp_path, flow)
-
-
 def test_a_script_that_vanished_is_named(tmp_path: Path) -> None:
     """Between the check and the build."""
     flow = FLOW.replace("nodes/plot.py", "nodes/plto.py")

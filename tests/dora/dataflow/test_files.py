@@ -25,7 +25,7 @@ nodes:
 
 
 def test_what_is_missing_is_told_with_what_is_near(tmp_path: Path) -> None:
-    """Scripts, operators, local requirements and patterns; not what machines or builds provide."""
+    """Scripts, operators, local requirements and patterns; not what machines provide."""
     (tmp_path / "flow.yml").write_text(FLOW)
     (tmp_path / "here.py").touch()
     (tmp_path / "plain").touch()
@@ -40,8 +40,9 @@ def test_what_is_missing_is_told_with_what_is_near(tmp_path: Path) -> None:
         "did you mean 'here.py'?",
         f"{file}:5:21: the node dir: './folder' is a folder, not a file",
         f"{file}:6:21: the node bin: './plain' is not executable; type chmod +x {tmp_path}/plain",
+        f"{file}:9:23: the node built: there is no file './target/x' in {tmp_path}",
         f"{file}:11:20: the node sh runs its args in a shell, which is not allowed; "
-        "type --allow-shell-nodes if you trust this file",
+        "set DORA_ALLOW_SHELL_NODES=true if you trust this file",
         f"{file}:12:33: the operator op: there is no file 'op.py' in {tmp_path}",
         f"{file}:13:10: `files` of data: '*.onnx' matches nothing in {tmp_path}; "
         "patterns are relative to the flow file",
@@ -53,4 +54,6 @@ def test_what_is_missing_is_told_with_what_is_near(tmp_path: Path) -> None:
 def test_shell_nodes_can_be_allowed(tmp_path: Path) -> None:
     """By whoever trusts the file."""
     (tmp_path / "flow.yml").write_text("nodes: [{id: sh, path: shell, args: echo hi}]\n")
-    assert [] == check_files(load(tmp_path / "flow.yml").dataflow, allow_shell=True)
+    assert [] == check_files(
+        load(tmp_path / "flow.yml").dataflow, {"DORA_ALLOW_SHELL_NODES": "true"}
+    )

@@ -74,7 +74,7 @@ def test_doras_python_example_loads() -> None:
         "image": OutputSource("camera", "image"),
         "boxes2d": OutputSource("object-detection", "bbox"),
     } == {name: wired.source for name, wired in plot.inputs.items()}
-    assert [] == said(loaded)
+    assert [] == [line for line in said(loaded) if "has no effect" not in line]
 
 
 def test_doras_operator_examples_load() -> None:
@@ -169,7 +169,7 @@ def test_what_we_add_to_doras_language_loads() -> None:
     assert (2, 3) == plot.cpu_affinity
     assert 1 == plot.inputs["log"].queue_size
     assert {"COLOUR": "true", "RATE": "1000"} == loaded.dataflow.env
-    assert [] == said(loaded)
+    assert [] == [line for line in said(loaded) if "has no effect" not in line]
 
 
 def test_the_directory_is_that_of_the_file() -> None:
