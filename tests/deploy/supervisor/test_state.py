@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
+from deploy.supervisor.daemon import Inherited
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.state import Units
@@ -400,3 +401,16 @@ def test_the_last_lines_of_a_failed_unit_are_kept_until_it_begins_anew() -> None
     assert ("last words",) == noted.last_lines
     history.activate(unit("a"), unit("b"), unit("c", restart=ALWAYS), unit("d"))
     assert () == history.slot("a").last_lines
+
+
+def test_the_note_of_an_earlier_version_is_read() -> None:
+    """It knew no watchdogs, sockets and last lines; an upgrade must not lose its units."""
+    history = History(unit("a"))
+    noted = history.slot("a").to_json()
+    for name in ("last_lines", "hung", "answer_by"):
+        del noted[name]
+    slot = Slot.from_json(noted)
+    assert ((), False, None) == (slot.last_lines, slot.hung, slot.answer_by)
+    assert {key("a"): 6} == Inherited.from_text(
+        '{"lock": 4, "listener": 5, "notify": [["flow", "a", 6]]}'
+    ).notify
