@@ -60,7 +60,7 @@ class Slot:
         """Whether nobody looks at it any more."""
         index, generation = self.index, self.generation
         for holder in self.holders:
-            if holder.released[index] != generation and holder.alive:
+            if holder.alive and holder.released[index] != generation:
                 return False
         return True
 

@@ -14,7 +14,7 @@ import termios
 from collections.abc import Sequence
 
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST, capacity
-from dora.communication.shm.allocator import Allocator
+from dora.communication.shm.allocator import Allocator, Releases
 from dora.communication.shm.handshake import Subscribe
 from dora.communication.shm.record import CLOSED, PRECIOUS, RECORD, SIZE, Record
 from dora.communication.shm.table import Table
@@ -64,8 +64,8 @@ class Subscriber:
         if os.readlink(f"/proc/self/fd/{self.credit}") != "anon_inode:[eventfd]":
             raise ValueError("no eventfd")
         os.set_blocking(self.credit, False)
-        self._table = Table(table)
-        self.released = self._table.released
+        self._table: Table | None = Table(table)
+        self.released: Releases = self._table.released
         self.socket = sock
         self.route = request.route
         self.node = request.node
@@ -155,7 +155,8 @@ class Subscriber:
 
     def drop(self) -> None:
         """Counts a message that the consumer will not get."""
-        self._table.dropped += 1
+        if self._table is not None:
+            self._table.dropped += 1
 
     def disown(self, data: bytes) -> None:
         """The consumer never saw this record: it need not release the slot."""
@@ -185,6 +186,9 @@ class Subscriber:
         still its own. May be called twice."""
         if self.alive:
             self.alive = False
+            # Slots may name us for long: what is mapped must not stay for that.
+            self._table = None
+            self.released = ()
             if self.listening:
                 self._hang_up()
             self.socket.close()

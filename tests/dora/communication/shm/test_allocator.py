@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -216,7 +217,7 @@ def test_no_two_messages_that_are_looked_at_overlap(readers: int, data: st.DataO
                 held.append((new, new.generation, size, set(chosen)))
         held = [entry for entry in held if entry[3]]
         spans = sorted((slot.offset, slot.offset + size) for slot, _, size, _ in held)
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
         assert all(slot.generation == generation for slot, generation, _, _ in held)
         assert memory.end <= LIMIT
     for reader in people:
