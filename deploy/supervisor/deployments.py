@@ -74,12 +74,11 @@ class Deployments:
         files.link(self.layout.current(deployment), target)
 
     def write_documents(self, profile: Profile) -> None:
+        """Each is a new file, also if its text is the same: who reads it knows by that when another
+        generation has begun."""
         folder = private(self.layout.documents(profile.deployment))
         for name, text in profile.documents.items():
-            data = text.encode()
-            path = folder / name
-            if not path.is_file() or path.read_bytes() != data:
-                files.write(path, data, durable=False)
+            files.write(folder / name, text.encode(), durable=False)
         for path in _entries(folder):
             if path.name not in profile.documents:
                 remove(path)
