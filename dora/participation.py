@@ -47,7 +47,7 @@ class Participation:
         try:
             subscriptions = self._subscribe()
             self._publishers: dict[str, list[Publisher]] = {
-                name: [self._layers.get(layer).publish(self._route(name)) for layer in out.layers]
+                name: [self._layers.publish(layer, self._route(name), out) for layer in out.layers]
                 for name, out in config.outputs.items()
             }
             self._presence = self._announce()
@@ -122,9 +122,7 @@ class Participation:
 
     def _subscribe(self) -> dict[str, Subscription]:
         return {
-            name: self._layers.get(wired.layer).subscribe(
-                f"{self.config.dataflow}/{wired.source}", wired.queue_size, wired.queue_policy
-            )
+            name: self._layers.subscribe(f"{self.config.dataflow}/{wired.source}", wired)
             for name, wired in self.config.inputs.items()
             if wired.interval is None
         }
@@ -138,7 +136,7 @@ class Participation:
         from dora.communication.presence import Presence
 
         layer: Any = self._layers.get("zenoh")
-        presence = Presence(layer, self.config.dataflow, self.config.node)
+        presence = Presence(layer.session, self.config.dataflow, self.config.node)
         presence.announce()
         return presence
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dora.communication.base import Layer
+from dora.communication.base import Layer, Publisher, Subscription
 from dora.communication.memory import MemoryLayer
 from dora.errors import DoraError
-from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig, OutputConfig
 from dora.protocol.dataflow import DOCUMENT
 
 if TYPE_CHECKING:
@@ -32,6 +32,24 @@ class Layers:
             self._open[name] = self._make(name)
         return self._open[name]
 
+    def publish(self, name: str, route: str, output: OutputConfig) -> Publisher:
+        """Raises like `get`."""
+        layer: Any = self.get(name)
+        options: dict[str, Any] = {}
+        if name == "zenoh":
+            options = {"priority": output.priority, "cache": output.cache}
+        publisher: Publisher = layer.publish(route, **options)
+        return publisher
+
+    def subscribe(self, route: str, wired: InputConfig) -> Subscription:
+        """Raises like `get`."""
+        layer: Any = self.get(wired.layer)
+        options = {"cache": wired.cache} if wired.layer == "zenoh" else {}
+        subscription: Subscription = layer.subscribe(
+            route, wired.queue_size, wired.queue_policy, **options
+        )
+        return subscription
+
     @property
     def shm(self) -> ShmLayer | None:
         """The layer of this machine, if an edge uses it."""
@@ -49,7 +67,8 @@ class Layers:
         if name == "zenoh":
             if self._config.zenoh is None:
                 raise DoraError(f"${NODE_CONFIG} names no router for layer 'zenoh'")
-            from dora.communication.zenoh import ZenohLayer  # only nodes that need it pay for it
+            # Only nodes that need it pay for it.
+            from dora.communication.zenoh.layer import ZenohLayer
 
             return ZenohLayer(self._config.zenoh)
         if name == "shm":

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from dora.communication import zenoh
+from dora.communication.zenoh import session as zenoh
 from dora.protocol.process import identity
 
 
@@ -28,8 +28,8 @@ class Left(Enum):
 class Presence:
     """One node's own token."""
 
-    def __init__(self, layer: zenoh.ZenohLayer, dataflow: str, node: str) -> None:
-        self._session = layer.session
+    def __init__(self, session: Any, dataflow: str, node: str) -> None:
+        self._session = session
         self._dataflow = dataflow
         self._node = node
         self._process = identity()

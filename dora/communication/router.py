@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dora.communication import zenoh
 from dora.communication.departures import Departures
 from dora.communication.header import pack_closed
 from dora.communication.presence import Left, watch_departures, watch_nodes
+from dora.communication.zenoh import session as zenoh
 from dora.errors import DoraError
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.process import is_alive

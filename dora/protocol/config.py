@@ -13,6 +13,10 @@ from typing import Any
 
 NODE_CONFIG = "DORA_NODE_CONFIG"
 
+# How urgent an output's messages are between machines, from the most to the least.
+REALTIME, HIGH, NORMAL, BULK = "realtime", "high", "normal", "bulk"
+PRIORITIES = (REALTIME, HIGH, NORMAL, BULK)
+
 
 @dataclass(frozen=True)
 class InputConfig:
@@ -27,13 +31,20 @@ class InputConfig:
     queue_policy: str = "drop_oldest"
     interval: int | None = None  # of a timer, nanoseconds
     timeout: float | None = None  # seconds without a message until INPUT_CLOSED
+    cache: int = 0  # of the output, if it is reliable
 
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """`layers`: over which layers somebody may listen."""
+    """`layers`: over which layers somebody may listen.
+
+    With a `cache` the output is reliable between machines: so many messages are kept for readers
+    that missed them.
+    """
 
     layers: tuple[str, ...] = ("zenoh",)
+    cache: int = 0
+    priority: str = NORMAL
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,12 @@ class NodeConfig:
     barrier: float = 10.0  # seconds to wait for those who read our outputs
 
     def to_text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = asdict(self)
+        for edge in (*data["inputs"].values(), *data["outputs"].values()):
+            for key, default in _LATER.items():
+                if key in edge and edge[key] == default:
+                    del edge[key]
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> NodeConfig:
@@ -59,9 +75,14 @@ class NodeConfig:
             data: dict[str, Any] = json.loads(text)
             data["inputs"] = {k: InputConfig(**v) for k, v in data.get("inputs", {}).items()}
             data["outputs"] = {
-                name: OutputConfig(layers=tuple(output["layers"]))
+                name: OutputConfig(**{**output, "layers": tuple(output["layers"])})
                 for name, output in data.get("outputs", {}).items()
             }
             return cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"${NODE_CONFIG} is not a node configuration: {error}") from error
+
+
+# Keys that came later: left out while they say nothing, so that the text of a configuration that
+# does not use them, and thereby the node's process, stays what it was.
+_LATER = {"cache": 0, "priority": NORMAL}

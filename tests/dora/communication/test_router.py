@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dora.communication.router import router_settings
-from dora.communication.zenoh import ZenohLayer
+from dora.communication.zenoh.layer import ZenohLayer
 from dora.coordinator.keys import create_keys
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 from tests.dora.communication.suite import ROUTE, T, numbers, settle

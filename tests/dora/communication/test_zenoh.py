@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zenoh
 
-from dora.communication.zenoh import ZenohLayer
+from dora.communication.zenoh.layer import ZenohLayer
 from tests.dora.communication.suite import (
     ROUTE,
     LayerSuite,
@@ -99,7 +99,7 @@ def test_data_flows_again_after_the_router_was_killed() -> None:
 
 SUBSCRIBE = f"""
 import sys
-from dora.communication.zenoh import ZenohLayer
+from dora.communication.zenoh.layer import ZenohLayer
 layer = ZenohLayer(sys.argv[1])
 subscription = layer.subscribe({ROUTE!r}, 10, "drop_oldest")
 print("subscribed", flush=True)
@@ -148,7 +148,7 @@ def test_a_hung_subscriber_stalls_nobody(pair: Pair, area: Playground) -> None:
 
 WAIT_FOR_ROUTER = """
 import signal, sys
-from dora.communication.zenoh import ZenohLayer
+from dora.communication.zenoh.layer import ZenohLayer
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print("waiting", flush=True)
 layer = ZenohLayer(sys.argv[1])

@@ -1,0 +1,82 @@
+"""Sends the messages of one route to zenoh. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import zenoh
+import zenoh.ext
+
+from dora import arrow
+from dora.communication.header import pack_closed, pack_data
+from dora.communication.zenoh.session import hold, release
+from dora.protocol.config import BULK, HIGH, NORMAL, REALTIME
+
+HEARTBEAT = 0.5  # s; how long a reader may not notice that the last message was lost
+
+PRIORITIES = {
+    REALTIME: zenoh.Priority.REAL_TIME,
+    HIGH: zenoh.Priority.INTERACTIVE_HIGH,
+    NORMAL: zenoh.Priority.DATA,
+    BULK: zenoh.Priority.DATA_LOW,
+}
+
+
+class ZenohPublisher:
+    """Raises KeyError for a priority that there is none of."""
+
+    def __init__(self, session: zenoh.Session, route: str, priority: str, cache: int) -> None:
+        self._publisher: Any = hold(_declare(session, route, PRIORITIES[priority], cache))
+        self._closed = False
+
+    def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
+        form, buffer = arrow.encode(value)
+        if not isinstance(buffer, (bytes, bytearray)):
+            buffer = bytes(memoryview(buffer))
+        self._put(buffer, pack_data(form, metadata, timestamp))
+
+    def finish(self) -> None:
+        self._put(b"", pack_closed(time.time_ns()))
+
+    def close(self) -> None:
+        if not self._closed:
+            self.shut()
+            self._publisher.undeclare()
+
+    def shut(self) -> None:
+        """As `close`, for when the whole session goes."""
+        self._closed = True
+        release(self._publisher)
+
+    def _put(self, payload: bytes | bytearray, header: bytes) -> None:
+        if not self._closed:
+            self._publisher.put(payload, attachment=header)
+
+
+def _declare(session: zenoh.Session, route: str, priority: zenoh.Priority, cache: int) -> Any:
+    drop = zenoh.CongestionControl.DROP
+    if not cache:
+        return session.declare_publisher(
+            route, congestion_control=drop, priority=priority, express=False
+        )
+    return zenoh.ext.declare_advanced_publisher(
+        session,
+        route,
+        congestion_control=drop,
+        priority=priority,
+        express=False,
+        # A reply that is dropped is lost for good, so these may block: the router's link for half
+        # a second at most (`session.transmit_queue`), and nobody but the reader who asked.
+        cache=zenoh.ext.CacheConfig(
+            cache,
+            replies_config=zenoh.ext.RepliesConfig(
+                congestion_control=zenoh.CongestionControl.BLOCK, priority=priority
+            ),
+        ),
+        sample_miss_detection=zenoh.ext.MissDetectionConfig(
+            heartbeat=HEARTBEAT, sporadic_heartbeat=None
+        ),
+        publisher_detection=True,
+    )

@@ -1,0 +1,114 @@
+"""Receives the messages of one route from zenoh. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import zenoh
+import zenoh.ext
+
+from dora import arrow
+from dora.communication.base import Kind, Message
+from dora.communication.header import Header, unpack
+from dora.communication.inbox import Inbox
+from dora.communication.zenoh.session import direct, hold, release
+
+logger = logging.getLogger("dora")
+
+
+class ZenohSubscription:
+    def __init__(self, session: zenoh.Session, route: str, limit: int, cache: int) -> None:
+        self._route = route
+        self._cache = cache
+        self._inbox: Inbox[tuple[Header, Any]] = Inbox(limit)
+        self._missed = 0
+        self._closed = False
+        self._subscriber: Any = hold(self._declare(session))
+        if cache:
+            # Only so can zenoh tell of what not even the sender has any more.
+            self._listener = hold(self._subscriber.sample_miss_listener(direct(self._on_miss)))
+
+    @property
+    def dropped(self) -> int:
+        """Also what was missed on the way, where that is known: on reliable routes."""
+        return self._inbox.dropped + self._missed
+
+    def fileno(self) -> int:
+        return self._inbox.fileno()
+
+    def receive(self) -> Message | None:
+        """Messages that no sender of ours can have made are logged and passed over."""
+        while (waiting := self._inbox.take()) is not None:
+            header, payload = waiting
+            if header.kind is Kind.CLOSED:
+                return Message(Kind.CLOSED, header.timestamp, {}, _no_value)
+            try:
+                if header.form != arrow.IPC:
+                    arrow.check(header.form, payload)
+                metadata = header.read_metadata()
+            except ValueError as error:
+                logger.warning("a message of %s was thrown away: %s", self._route, error)
+                continue
+            return Message(Kind.DATA, header.timestamp, metadata, _Value(header.form, payload))
+        return None
+
+    def close(self) -> None:
+        if not self._closed:
+            self.shut()
+            self._subscriber.undeclare()
+
+    def shut(self) -> None:
+        """As `close`, for when the whole session goes."""
+        self._closed = True
+        release(self._subscriber)
+        if self._cache:
+            release(self._listener)
+        self._inbox.close()
+
+    def _declare(self, session: zenoh.Session) -> Any:
+        if not self._cache:
+            return session.declare_subscriber(self._route, direct(self._on_sample))
+        return zenoh.ext.declare_advanced_subscriber(
+            session,
+            self._route,
+            direct(self._on_sample),
+            history=zenoh.ext.HistoryConfig(detect_late_publishers=True, max_samples=self._cache),
+            recovery=zenoh.ext.RecoveryConfig(periodic_queries=None, heartbeat=True),
+        )
+
+    def _on_sample(self, sample: zenoh.Sample) -> None:
+        attachment = sample.attachment
+        try:
+            header = unpack(b"" if attachment is None else attachment.to_bytes())
+        except ValueError as error:
+            logger.warning("a message of %s was thrown away: %s", self._route, error)
+            return
+        self._inbox.put(
+            (header, sample.payload), header.kind, flush=header.flush, precious=header.precious
+        )
+
+    def _on_miss(self, miss: zenoh.ext.Miss) -> None:
+        self._missed += miss.nb
+        logger.warning(
+            "%d messages of %s are lost: its sender keeps the last %d, and they were older. "
+            "Raise `cache` in its `output_qos`, or send less",
+            miss.nb,
+            self._route,
+            self._cache,
+        )
+
+
+class _Value:
+    __slots__ = ("_form", "_payload")
+
+    def __init__(self, form: str, payload: Any) -> None:
+        self._form = form
+        self._payload = payload
+
+    def __call__(self) -> Any:
+        return arrow.decode(self._form, self._payload.to_bytes())
+
+
+def _no_value() -> None:
+    return None
