@@ -24,7 +24,7 @@ def draw(history: dict[str, deque[float]], file: str) -> None:
     for name, values in sorted(history.items()):
         axes.plot(range(-len(values) + 1, 1), [100 * value for value in values], label=name)
     axes.set(xlabel="seconds", ylabel="CPU in use, %", ylim=(0, 100))
-    axes.legend(loc="upper left")
+    axes.legend(loc="best", ncols=2)
     figure.savefig(file + ".part", format="png")
     pyplot.close(figure)
     os.replace(file + ".part", file)  # who looks at it never sees half a picture
