@@ -2,53 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from dora.communication.base import Kind, Message
 from dora.metadata import Metadata, utc
 
 TIMEOUT = "Timeout event stream error: Receiver timed out"
 
+_LATER = ("metadata", "value")
+
 
 class Event(dict[str, Any]):
-    """A dict whose `value` is decoded when somebody first looks at it, and is then kept.
+    """A dict whose `value` and `metadata` are made when somebody first looks at them, then kept.
 
     Programs that only count messages, or that only look at some of them, pay for no decoding.
     Raises ValueError, where the value is first used, if a faulty peer sent something undecodable.
     """
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_message",)
 
-    def __init__(self, items: dict[str, Any], value: Callable[[], Any] | None = None) -> None:
+    def __init__(self, items: Mapping[str, Any], message: Message | None = None) -> None:
+        """`message` is what the missing keys among `value` and `metadata` are made of."""
         super().__init__(items)
-        self._pending = value
+        self._message = message
 
     def __missing__(self, key: str) -> Any:
         # Indexing other keys stays at a plain dict's speed: only an absent key comes here.
-        if key == "value" and self._pending is not None:
-            return self._materialise()["value"]
-        raise KeyError(key)
+        message = self._message
+        if message is None:
+            if dict.__contains__(self, key):  # another thread has made it meanwhile
+                return dict.get(self, key)
+            raise KeyError(key)
+        if key == "value":
+            value, other = message.value(), "metadata"
+        elif key == "metadata":
+            value, other = _stamped(message), "value"
+        else:
+            raise KeyError(key)
+        dict.__setitem__(self, key, value)
+        if dict.__contains__(self, other):
+            self._message = None
+        return value
 
     def _materialise(self) -> Event:
-        if self._pending is not None:
-            dict.__setitem__(self, "value", self._pending())
-            self._pending = None
+        if self._message is not None:
+            for key in _LATER:
+                if not dict.__contains__(self, key):
+                    self.__missing__(key)
         return self
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key == "value":
-            self._pending = None
         super().__setitem__(key, value)
+        if key == "value" and self._message is not None:
+            self._materialise()  # lets go of the message: the memory behind it may be used again
 
     def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or (key == "value" and self._pending is not None)
+        return super().__contains__(key) or (self._message is not None and key in _LATER)
 
     def __len__(self) -> int:
-        return super().__len__() + (self._pending is not None)
+        if self._message is None:
+            return super().__len__()
+        return super().__len__() + sum(not dict.__contains__(self, key) for key in _LATER)
 
     def get(self, key: str, default: Any = None) -> Any:
-        if key == "value":
-            self._materialise()
+        if self._message is not None and key in _LATER:
+            return self[key]
         return super().get(key, default)
 
     def __reduce__(self) -> Any:
@@ -93,15 +112,14 @@ for _name in ("items", "values", "pop", "popitem", "setdefault", "update", "clea
     setattr(Event, _name, _complete_first(_name))
 
 
-def input_event(name: str, timestamp: int, metadata: Metadata, value: Callable[[], Any]) -> Event:
-    """A message, with the sender's `timestamp` (ns) unless its metadata brought another."""
-    metadata.setdefault("timestamp", utc(timestamp))
-    return Event({"type": "INPUT", "id": name, "kind": "dora", "metadata": metadata}, value)
+def input_event(name: str, message: Message) -> Event:
+    """A message, with the sender's `timestamp` unless its metadata brought another."""
+    return Event({"type": "INPUT", "id": name, "kind": "dora"}, message)
 
 
 def tick_event(name: str, timestamp: int) -> Event:
     """A timer's tick: no value to speak of, an empty Arrow array."""
-    return input_event(name, timestamp, {}, _nothing)
+    return input_event(name, Message(Kind.DATA, timestamp, {}, _nothing))
 
 
 def input_closed_event(name: str) -> Event:
@@ -119,6 +137,12 @@ def stop_event(cause: str) -> Event:
 
 def error_event(text: str) -> Event:
     return Event({"type": "ERROR", "error": text, "kind": "dora"})
+
+
+def _stamped(message: Message) -> Metadata:
+    metadata = message.metadata
+    metadata.setdefault("timestamp", utc(message.timestamp))
+    return metadata
 
 
 def _nothing() -> Any:

@@ -63,7 +63,10 @@ class EventStream:
         self._allowance: dict[str, int] | None = None  # after a stop: how much each may still give
         self._ended = False
         self.stopped = False  # somebody asked the node to leave
+        # Nothing but open subscriptions without timeouts: then a message takes a short way.
+        self._plain = not timers and not any(i.timeout for i in inputs.values())
         self._epoll = select.epoll()
+        self._seen: list[tuple[int, int]] = []  # what `wait` found ready
         self._names: dict[int, str] = {}
         for name, subscription in subscriptions.items():
             self._names[subscription.fileno()] = name
@@ -96,8 +99,18 @@ class EventStream:
             return self._pending.popleft()
         if self._ended:
             return None
+        seen, self._seen = self._seen or self._epoll.poll(0), []
+        if self._plain and len(seen) == 1:
+            name = self._names.get(seen[0][0])
+            if name is not None:
+                message = self._subscriptions[name].receive()
+                if message is not None:
+                    self._inputs.served(name)
+                    if message.kind is Kind.DATA:
+                        return input_event(name, message)
+                    return self._close(name) or self.take()
         now = self._clock()
-        ready = self._look(now)
+        ready = self._ready(seen, now)
         if self._pending:
             return self._pending.popleft()
         for name in self._inputs.turns(ready):
@@ -115,7 +128,7 @@ class EventStream:
 
     def wait(self, seconds: float | None) -> None:
         """Until `take` may have something, at most `seconds`. Signal handlers run meanwhile."""
-        deadline = self.deadline()
+        deadline = None if self._plain else self.deadline()
         if deadline is not None:
             left = max(deadline - self._clock() / 1e9, 0.0)
             seconds = left if seconds is None else min(seconds, left)
@@ -123,13 +136,14 @@ class EventStream:
         if seconds is not None and seconds < _SHORT and fd < _SELECT_LIMIT:
             select.select([fd], [], [], seconds)
         else:
-            self._epoll.poll(seconds, 1)
+            self._seen = self._epoll.poll(seconds)
 
     def is_empty(self) -> bool:
         """Whether `take` would give nothing now."""
         if self._pending:
             return False
-        return not self._look(self._clock()) and not self._pending
+        self._seen = []
+        return not self._ready(self._epoll.poll(0), self._clock()) and not self._pending
 
     def close(self) -> None:
         """Gives the epoll back; subscriptions belong to their layers. May be called twice."""
@@ -137,10 +151,10 @@ class EventStream:
         self._pending.clear()
         self._epoll.close()
 
-    def _look(self, now: int) -> set[str]:
+    def _ready(self, seen: list[tuple[int, int]], now: int) -> set[str]:
         """The inputs that have something; the control pipe is served on the way."""
         ready: set[str] = set()
-        for fd, _ in self._epoll.poll(0):
+        for fd, _ in seen:
             name = self._names.get(fd)
             if name is None:
                 self._obey()
@@ -161,6 +175,8 @@ class EventStream:
 
     def _stop(self, cause: str) -> None:
         self._pending.append(stop_event(cause))
+        self._plain = False
+        self._seen = []
         # What waits is still delivered. Producers that go on sending must not keep us for ever.
         self._allowance = {
             name: max(self._config[name].queue_size, 1) for name in self._subscriptions
@@ -181,6 +197,7 @@ class EventStream:
         return self._deliver(name, message, now)
 
     def _close(self, name: str) -> Event | None:
+        self._plain = False
         news = self._inputs.close(name)
         if self._inputs.all_closed and self._allowance is None:
             self._stop("ALL_INPUTS_CLOSED")
@@ -189,7 +206,7 @@ class EventStream:
         return self._pending.popleft() if self._pending else None
 
     def _deliver(self, name: str, message: Message, now: int) -> Event:
-        event = input_event(name, message.timestamp, message.metadata, message.value)
+        event = input_event(name, message)
         if self._inputs.heard(name, now / 1e9):
             self._pending.append(event)
             return input_recovered_event(name)

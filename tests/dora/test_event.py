@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from dora.communication.base import Kind, Message
 from dora.event import Event, input_event, tick_event
 
 
@@ -28,7 +30,7 @@ PLAIN = {"type": "INPUT", "id": "i", "kind": "dora", "metadata": {"timestamp": 5
 
 
 def make(value: Callable[[], Any]) -> Event:
-    return input_event("i", 0, {"timestamp": 5}, value)
+    return input_event("i", Message(Kind.DATA, 0, {"timestamp": 5}, value))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,16 @@ def test_a_value_can_be_replaced_undecoded() -> None:
     event = make(value)
     event["value"] = "mine"
     assert ("mine", 0, 5) == (event["value"], value.decoded, len(event))
+
+
+def test_a_replaced_value_is_let_go() -> None:
+    """Shared memory behind it is given back at once."""
+    value = Value()
+    gone = weakref.ref(value)
+    event = make(value)
+    del value
+    event["value"] = "mine"
+    assert (None, "mine", {"timestamp": 5}) == (gone(), event["value"], event["metadata"])
 
 
 def test_a_tick_has_an_empty_value_and_its_time() -> None:
