@@ -44,25 +44,40 @@ class Packer:
         self._store = store
         self._schemas: dict[Any, tuple[int, Any]] = {}  # type -> form, schema
         self._dtypes: dict[Any, int] = {}  # numpy's types that lie as Arrow has them -> form
+        self._classes: dict[type, tuple[int, int]] = {}  # Arrow's plain arrays -> form, width
 
     def pack(self, value: Any) -> Packed:
         """Shares memory with `value`. Raises TypeError for what no Arrow array can carry."""
-        if type(value) is bytes:
+        kind = type(value)
+        if kind is bytes:
             return Packed(UINT8, len(value), value)
+        plain = self._classes.get(kind)
+        if plain is not None:
+            form, width = plain
+            validity, data = value.buffers()
+            length = len(value) * width
+            if validity is None and data is not None and data.size == length:
+                return Packed(form, length, data)
         numpy = sys.modules.get("numpy")
-        if numpy is not None and type(value) is numpy.ndarray:
+        if numpy is not None and kind is numpy.ndarray:
             return self._pack_numpy(value)
         pyarrow = sys.modules.get("pyarrow")
         if pyarrow is not None and isinstance(value, pyarrow.Array):
-            plain = arrow.encode_plain(value)
-            if plain is None:
-                return self._pack_array(pyarrow, value)
-            form, buffer = plain
-        else:
-            form, buffer = arrow.encode(value)
-            if form == arrow.IPC:
-                return Packed(STREAM, len(buffer), buffer)
-        return Packed(PLAIN_FORMS[form], len(buffer), buffer)
+            return self._pack_arrow(pyarrow, value)
+        name, buffer = arrow.encode(value)
+        if name == arrow.IPC:
+            return Packed(STREAM, len(buffer), buffer)
+        return Packed(PLAIN_FORMS[name], len(buffer), buffer)
+
+    def _pack_arrow(self, pyarrow: Any, value: Any) -> Packed:
+        plain = arrow.encode_plain(value)
+        if plain is None:
+            return self._pack_array(pyarrow, value)
+        name, buffer = plain
+        form = PLAIN_FORMS[name]
+        if "[" not in name and type(value).__module__ == "pyarrow.lib":  # one type for the class
+            self._classes[type(value)] = form, WIDTHS[form]
+        return Packed(form, len(buffer), buffer)
 
     def _pack_numpy(self, value: Any) -> Packed:
         dtype = value.dtype
@@ -109,15 +124,29 @@ class Packer:
         return known
 
 
+# Form -> what makes an array of it: the short way, once the long one has been taken.
+_makers: dict[int, tuple[Any, Any, int, Any]] = {}
+
+
 def unpack(form: int, buffer: Any, schema: Callable[[int], Any]) -> Any:
     """The Arrow array over `buffer`, which it keeps alive; `schema` gives the one at a form.
 
     Raises ValueError for anything that `Packer` cannot have packed.
     """
+    maker = _makers.get(form)
+    if maker is not None:
+        from_buffers, kind, width, as_buffer = maker
+        count, rest = divmod(len(buffer), width)
+        if not rest:
+            return from_buffers(kind, count, [None, as_buffer(buffer)], 0)
     if form < FIRST_PLAIN:
         return arrow.decode(arrow.IPC, buffer)
     if form < FIRST_SCHEMA:
-        return arrow.decode(PLAIN[form - FIRST_PLAIN], buffer)
+        array = arrow.decode(PLAIN[form - FIRST_PLAIN], buffer)
+        import pyarrow
+
+        _makers[form] = pyarrow.Array.from_buffers, array.type, WIDTHS[form], pyarrow.py_buffer
+        return array
     import pyarrow
 
     try:
