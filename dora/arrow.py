@@ -146,8 +146,11 @@ def _encode_numpy(numpy: Any, value: Any) -> Encoded:
 
 def encode_plain(array: Any) -> Encoded | None:
     """An Arrow array as plain elements, sharing its memory; None if it needs IPC."""
-    form = str(array.type)
-    form = _ARROW_NAMES.get(form, form)
+    data_type = array.type
+    form = _numbers().get(data_type.id)
+    if form is None:
+        form = str(data_type)
+        form = _ARROW_NAMES.get(form, form)
     width = WIDTHS.get(form)
     if width is None or array.null_count:
         return None
@@ -189,6 +192,14 @@ def _arrow_type(form: str) -> Any:
     pyarrow = _import_pyarrow()
     name, _, unit = form.rstrip("]").partition("[")
     return getattr(pyarrow, name)(unit) if unit else getattr(pyarrow, name)()
+
+
+@cache
+def _numbers() -> dict[int, str]:
+    """Arrow's number of each type that has no parameters: much quicker to ask for than its name."""
+    pyarrow = _import_pyarrow()
+    names = [name for name in WIDTHS if "[" not in name]
+    return {getattr(pyarrow, name)().id: name for name in names}
 
 
 def _import_pyarrow() -> Any:

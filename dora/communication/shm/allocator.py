@@ -43,13 +43,14 @@ class Chunk(Protocol):
 class Slot:
     """`size` bytes at `offset` of the arena. `generation` is new each time it is allocated."""
 
-    __slots__ = ("chunk", "generation", "holders", "index", "offset", "size")
+    __slots__ = ("bucket", "chunk", "generation", "holders", "index", "offset", "size")
 
-    def __init__(self, index: int, chunk: Chunk, offset: int, size: int) -> None:
+    def __init__(self, index: int, chunk: Chunk, offset: int, bucket: Bucket) -> None:
         self.index = index
         self.chunk = chunk
         self.offset = offset
-        self.size = size
+        self.size = bucket.size
+        self.bucket = bucket
         self.generation = 0
         self.holders: list[Holder] = []
 
@@ -74,7 +75,7 @@ class _Extent:
     length: int
 
 
-class _Bucket:
+class Bucket:
     """The slots of one size: those nobody has, and those that were sent (oldest first)."""
 
     __slots__ = ("free", "sent", "size")
@@ -106,8 +107,8 @@ class Allocator:
         self._slot_limit = slots
         self._generation = 0
         self._extents: list[_Extent] = []
-        self._buckets: dict[int, _Bucket] = {}
-        self._by_size: dict[int, _Bucket] = {}  # of exact sizes asked for: saves the arithmetic
+        self._buckets: dict[int, Bucket] = {}
+        self._by_size: dict[int, Bucket] = {}  # of exact sizes asked for: saves the arithmetic
         self._unused: list[int] = []  # indices of slots that were dissolved
         self.slots: list[Slot | None] = []
         self.total = 0  # bytes of all chunks
@@ -131,7 +132,7 @@ class Allocator:
         elif bucket.free:
             slot = bucket.free.pop()
         else:
-            found = self._reclaim(bucket) or self._carve(bucket.size) or self._scavenge(bucket.size)
+            found = self._reclaim(bucket) or self._carve(bucket) or self._scavenge(bucket)
             if found is None:
                 return None
             slot = found
@@ -142,11 +143,11 @@ class Allocator:
 
     def post(self, slot: Slot) -> None:
         """The slot was sent to its holders."""
-        self._buckets[slot.size].sent.append(slot)
+        slot.bucket.sent.append(slot)
 
     def free(self, slot: Slot) -> None:
         """Nobody got the slot."""
-        self._buckets[slot.size].free.append(slot)
+        slot.bucket.free.append(slot)
 
     def slot(self, index: int, generation: int) -> Slot | None:
         """The slot, unless it serves another message by now."""
@@ -155,17 +156,17 @@ class Allocator:
         slot = self.slots[index]
         return slot if slot is not None and slot.generation == generation else None
 
-    def _bucket(self, size: int) -> _Bucket:
+    def _bucket(self, size: int) -> Bucket:
         rounded = size_class(size)
         bucket = self._buckets.get(rounded)
         if bucket is None:
-            bucket = self._buckets[rounded] = _Bucket(rounded)
+            bucket = self._buckets[rounded] = Bucket(rounded)
         if len(self._by_size) >= 1024:
             self._by_size.clear()
         self._by_size[size] = bucket
         return bucket
 
-    def _reclaim(self, bucket: _Bucket) -> Slot | None:
+    def _reclaim(self, bucket: Bucket) -> Slot | None:
         """One that was sent and given back, oldest first."""
         sent = bucket.sent
         looks = len(sent) if bucket.size >= _LARGE else min(len(sent), _GLANCE)
@@ -176,8 +177,9 @@ class Allocator:
             sent.append(slot)  # the next search begins behind those that are kept for long
         return None
 
-    def _carve(self, size: int) -> Slot | None:
+    def _carve(self, bucket: Bucket) -> Slot | None:
         """A new slot from memory that belongs to none."""
+        size = bucket.size
         if len(self.slots) - len(self._unused) >= self._slot_limit:
             return None
         extent = next((e for e in self._extents if e.length >= size), None)
@@ -193,7 +195,7 @@ class Allocator:
             extent = _Extent(chunk, chunk.offset, length)
             self._extents.append(extent)
         index = self._unused.pop() if self._unused else len(self.slots)
-        slot = Slot(index, extent.chunk, extent.offset, size)
+        slot = Slot(index, extent.chunk, extent.offset, bucket)
         if index == len(self.slots):
             self.slots.append(slot)
         else:
@@ -204,7 +206,7 @@ class Allocator:
             self._extents.remove(extent)
         return slot
 
-    def _scavenge(self, size: int) -> Slot | None:
+    def _scavenge(self, wanted: Bucket) -> Slot | None:
         """A new slot from what all unused slots of all sizes leave when they are dissolved."""
         for bucket in self._buckets.values():
             kept: deque[Slot] = deque()
@@ -217,7 +219,7 @@ class Allocator:
                 self._extents.append(_Extent(slot.chunk, slot.offset, slot.size))
             bucket.free = []
         self._extents = _joined(self._extents)
-        return self._carve(size)
+        return self._carve(wanted)
 
 
 def _joined(extents: list[_Extent]) -> list[_Extent]:

@@ -13,7 +13,7 @@ from dora.communication.shm.allocator import ALIGNMENT
 from dora.communication.shm.arena import Chunk, ReadArena
 from dora.communication.shm.forks import abandon_in_children
 from dora.communication.shm.handshake import Leave, Welcome, Word, receive_word
-from dora.communication.shm.table import SLOTS, Table
+from dora.communication.shm.table import Table
 
 logger = logging.getLogger("dora")
 
@@ -79,6 +79,7 @@ class Connection:
         self.socket = sock
         self.lease = Lease(sock, table)
         self.arena: ReadArena | None = None
+        self.chunks: dict[int, Chunk] = {}  # by their first page
         self.returns = True
         self.parting: str | None = None  # what the producer said when it left
         self._schemas: dict[int, Any] = {}
@@ -102,13 +103,9 @@ class Connection:
                 return False
             return True
 
-    def chunk(self, first: int, pages: int) -> Chunk:
-        """Raises ValueError if the arena has no such chunk."""
-        arena = self._arena()
-        chunk = arena.chunks.get(first)
-        if chunk is None or chunk.pages != pages:
-            chunk = arena.map(first, pages)
-        return chunk
+    def map(self, first: int, pages: int) -> Chunk:
+        """A chunk that is not yet in `chunks`. Raises ValueError if the arena has none such."""
+        return self._arena().map(first, pages)
 
     def schema(self, form: int) -> Any:
         """Raises ValueError if the producer wrote none there."""
@@ -117,18 +114,6 @@ class Connection:
             schema = values.read_schema(self._arena().read, form * ALIGNMENT)
             self._schemas[form] = schema
         return schema
-
-    def check(self, slot: int, form: int, length: int) -> None:
-        """Raises ValueError for what no producer of ours can have sent."""
-        if slot >= SLOTS:
-            raise ValueError(f"slot {slot} of {SLOTS}")
-        width = values.WIDTHS.get(form)
-        if width is None:
-            if not values.is_known(form):
-                raise ValueError(f"unknown form {form}")
-        elif length % width:
-            name = values.PLAIN[form - values.FIRST_PLAIN]
-            raise ValueError(f"{length} bytes are no whole number of {name} elements")
 
     def _arena(self) -> ReadArena:
         if self.arena is None:
@@ -140,6 +125,7 @@ class Connection:
     def _heed(self, word: Word, fds: list[int]) -> None:
         if isinstance(word, Welcome) and self.arena is None:
             self.arena = ReadArena(fds[0])
+            self.chunks = self.arena.chunks
             self.returns = word.returns
             return
         for fd in fds:

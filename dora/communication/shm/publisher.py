@@ -8,7 +8,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from dora import arrow
 from dora.communication.header import flags_of
@@ -16,7 +16,7 @@ from dora.communication.shm.allocator import Slot
 from dora.communication.shm.arena import Chunk
 from dora.communication.shm.loan import Hold, Loan
 from dora.communication.shm.pool import Pool
-from dora.communication.shm.record import DATA, PRECIOUS, RECORD
+from dora.communication.shm.record import DATA, PRECIOUS, TAIL
 from dora.communication.shm.sender import Subscriber
 from dora.communication.shm.values import PLAIN_FORMS, Packed
 from dora.metadata import to_json
@@ -44,16 +44,6 @@ class Route:
         self.refused = 0  # messages for which the pool had no room
 
 
-class _Message(NamedTuple):
-    slot: Slot
-    form: int
-    length: int
-    extra: int  # bytes of metadata
-    timestamp: int
-    flush: bool
-    precious: bool
-
-
 class ShmPublisher:
     """May be used from several threads. Does nothing once it is closed.
 
@@ -64,6 +54,8 @@ class ShmPublisher:
         """`finished` is called by `finish`; it may raise OSError."""
         self._pool = pool
         self._lock = pool.lock
+        self._pack = pool.packer.pack
+        self._allocate = pool.allocator.allocate
         self._route = route
         self._finished = finished
         self._closed = False
@@ -77,7 +69,7 @@ class ShmPublisher:
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         """A message for which the pool has no room is dropped, counted and logged."""
-        form, length, buffer, write = packed = self._pool.packer.pack(value)
+        form, length, buffer, write = packed = self._pack(value)
         if not self._route.subscribers or self._closed:
             return
         if metadata:
@@ -87,30 +79,27 @@ class ShmPublisher:
             text, flush, precious = b"", False, False
         extra = len(text)
         size = length + extra
-        if size > _SHORT_COPY:
+        if size > _SHORT_COPY or write is not None:
             self._send_large(packed, text, timestamp, flush, precious)
             return
         with self._lock:
-            slot = self._pool.allocate(size)
+            slot = self._allocate(size)
             if slot is not None:
-                place = cast(Chunk, slot.chunk).map
-                start = slot.offset - slot.chunk.offset
+                chunk = cast(Chunk, slot.chunk)
+                start = slot.offset - chunk.offset
                 if length:
-                    if write is None:
-                        place[start : start + length] = buffer
-                    else:
-                        _fill(slot, packed)
+                    chunk.map[start : start + length] = buffer
                 if extra:
-                    place[start + length : start + size] = text
-                message = _Message(slot, form, length, extra, timestamp, flush, precious)
-                waiting = self._post(message)
+                    chunk.map[start + length : start + size] = text
+                tail = _tail(slot, form, length, extra, timestamp, precious)
+                waiting = self._post(slot, tail, flush)
                 if not waiting:
-                    self._pool.allocator.post(slot)
+                    slot.bucket.sent.append(slot)  # as Allocator.post, which this is too often for
                     return
         if slot is None:
             self._send_large(packed, text, timestamp, flush, precious)
         else:
-            self._wait(message, waiting)
+            self._wait(slot, tail, waiting)
             self._pool.release(slot)
 
     def finish(self) -> None:
@@ -159,10 +148,10 @@ class ShmPublisher:
         except BaseException:
             self._pool.release(slot)
             raise
-        message = _Message(slot, packed.form, length, extra, timestamp, flush, precious)
+        tail = _tail(slot, packed.form, length, extra, timestamp, precious)
         with self._lock:
-            waiting = self._post(message)
-        self._wait(message, waiting)
+            waiting = self._post(slot, tail, flush)
+        self._wait(slot, tail, waiting)
         self._pool.release(slot)
 
     def _send_loan(
@@ -179,31 +168,25 @@ class ShmPublisher:
             self.send(arrow.decode(form, loan.view()), metadata, timestamp)
             return
         _write_behind(slot, loan.nbytes, text)
-        flags = flags_of(metadata) if metadata else (False, False)
-        message = _Message(
-            slot, PLAIN_FORMS[form], loan.nbytes, len(text), timestamp, flags[0], flags[1]
-        )
+        flush, precious = flags_of(metadata)
+        tail = _tail(slot, PLAIN_FORMS[form], loan.nbytes, len(text), timestamp, precious)
         with self._lock:
-            waiting = self._post(message)
-        self._wait(message, waiting)
+            waiting = self._post(slot, tail, flush)
+        self._wait(slot, tail, waiting)
 
-    def _post(self, message: _Message) -> list[Subscriber]:
+    def _post(self, slot: Slot, tail: bytes, flush: bool) -> list[Subscriber]:
         """Gives the message to all who have room, or who want their oldest dropped. The others."""
         waiting = []
-        flush = message.flush
         for subscriber in self._route.subscribers:
             if flush:
                 subscriber.flush()
-            if subscriber.room <= 0:
-                if not subscriber.blocking:
-                    subscriber.make_room()
-                elif not subscriber.has_room():
-                    waiting.append(subscriber)
-                    continue
-            _give(message, subscriber)
+            if subscriber.room > 0 or subscriber.make_room():
+                subscriber.give(slot, tail)
+            else:
+                waiting.append(subscriber)
         return waiting
 
-    def _wait(self, message: _Message, waiting: list[Subscriber]) -> None:
+    def _wait(self, slot: Slot, tail: bytes, waiting: list[Subscriber]) -> None:
         """Until all have room, or are gone."""
         for subscriber in waiting:
             poll = select.poll()
@@ -219,7 +202,7 @@ class ShmPublisher:
                         if not subscriber.listening or self._closed:
                             break
                         if subscriber.has_room():
-                            _give(message, subscriber)
+                            subscriber.give(slot, tail)
                             break
                     poll.poll(_LOOK_AGAIN)
                     try:
@@ -258,28 +241,23 @@ class ShmPublisher:
         return None
 
 
-def _give(message: _Message, subscriber: Subscriber) -> None:
-    slot, form, length, extra, timestamp, _, precious = message
+def _tail(slot: Slot, form: int, length: int, extra: int, timestamp: int, precious: bool) -> bytes:
+    """The record of a message, which all of its readers get; the epoch comes in front."""
     chunk = cast(Chunk, slot.chunk)
-    slot.holders.append(subscriber)
-    subscriber.closed = False
-    subscriber.write(
-        RECORD.pack(
-            subscriber.epoch,
-            DATA,
-            PRECIOUS if precious else 0,
-            0,
-            timestamp,
-            slot.offset,
-            length,
-            slot.index,
-            form,
-            slot.generation,
-            extra,
-            subscriber.sequence & 0xFFFFFFFF,
-            chunk.first,
-            chunk.pages,
-        )
+    return TAIL.pack(
+        DATA,
+        PRECIOUS if precious else 0,
+        0,
+        timestamp,
+        slot.offset,
+        length,
+        slot.index,
+        form,
+        slot.generation,
+        extra,
+        0,
+        chunk.first,
+        chunk.pages,
     )
 
 

@@ -10,8 +10,9 @@ import struct
 from typing import NamedTuple
 
 RECORD = struct.Struct("<IBBHqQQIIQIIII")
+TAIL = struct.Struct("<BBHqQQIIQIIII")  # all but the epoch: the same for all who get the message
 SIZE = 64
-assert RECORD.size == SIZE
+assert RECORD.size == SIZE == TAIL.size + 4
 
 DATA = 0
 CLOSED = 1  # nothing more will come of this route
@@ -40,7 +41,7 @@ class Record(NamedTuple):
     form: int
     generation: int
     metadata: int
-    sequence: int
+    unused: int
     chunk: int
     pages: int
 

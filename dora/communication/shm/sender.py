@@ -14,7 +14,7 @@ import termios
 from collections.abc import Sequence
 
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST, capacity
-from dora.communication.shm.allocator import Allocator, Releases
+from dora.communication.shm.allocator import Allocator, Releases, Slot
 from dora.communication.shm.handshake import Subscribe
 from dora.communication.shm.record import CLOSED, PRECIOUS, RECORD, SIZE, Record
 from dora.communication.shm.table import Table
@@ -29,6 +29,7 @@ class Subscriber:
 
     __slots__ = (
         "_count",
+        "_epoch_bytes",
         "_steal",
         "_table",
         "alive",
@@ -42,7 +43,6 @@ class Subscriber:
         "released",
         "room",
         "route",
-        "sequence",
         "size",
         "slots",
         "socket",
@@ -70,13 +70,13 @@ class Subscriber:
         self.route = request.route
         self.node = request.node
         self.epoch = request.epoch
+        self._epoch_bytes = self.epoch.to_bytes(4, "little")
         self.size = max(request.queue_size, 1)
         self.blocking = request.queue_policy == BACKPRESSURE
         self.slots = slots
         self.alive = True
         self.listening = True
         self.closed = False  # the last thing it was told is that the route is closed
-        self.sequence = 0
         self.room = 0
         self._count = array.array("i", [0])
         os.close(table)
@@ -97,27 +97,25 @@ class Subscriber:
             self.room = self.size - self._waiting()
         return self.room > 0
 
-    def make_room(self) -> None:
-        """Steals the oldest records until there is room for one more."""
+    def make_room(self) -> bool:
+        """Steals the oldest records until there is room for one more. False if it is not there and
+        the consumer wants the sender to wait."""
         while not self.has_room():
+            if self.blocking:
+                return False
             if not self.steal():
                 self.room = 1  # the consumer took them meanwhile
-                return
+        return True
 
-    def write(self, record: bytes) -> None:
-        """There is room for it."""
+    def give(self, slot: Slot, tail: bytes) -> None:
+        """Sends the record of a message. There is room for it."""
+        slot.holders.append(self)
+        self.closed = False
         self.room -= 1
-        self.sequence += 1
-        while True:
-            try:
-                os.write(self.pipe, record)
-                return
-            except BlockingIOError:
-                # The pipe is smaller than the consumer said, or others write to it, too.
-                if not self.steal():
-                    self.drop()
-                    return
-                self.room = 0
+        try:
+            os.write(self.pipe, self._epoch_bytes + tail)
+        except BlockingIOError:
+            self._squeeze(self._epoch_bytes + tail)
 
     def steal(self) -> bool:
         """Drops the oldest record, or the oldest that is not precious. False if there is none."""
@@ -137,9 +135,8 @@ class Subscriber:
         if self.closed:
             return
         self.closed = True
-        self.write(
-            RECORD.pack(self.epoch, CLOSED, 0, 0, timestamp, 0, 0, 0, 0, 0, 0, self.sequence, 0, 0)
-        )
+        self._squeeze(RECORD.pack(self.epoch, CLOSED, 0, 0, timestamp, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        self.room = 0
 
     def flush(self) -> None:
         """Takes back all that waits and is not precious; nothing of it counts as dropped."""
@@ -198,6 +195,18 @@ class Subscriber:
         self.wake()
         for fd in (self.pipe, self._steal, self.credit):
             os.close(fd)
+
+    def _squeeze(self, record: bytes) -> None:
+        """Writes although the pipe may be full: smaller than the consumer said, or others write to
+        it, too."""
+        while True:
+            try:
+                os.write(self.pipe, record)
+                return
+            except BlockingIOError:
+                self.room = 0
+                if not self.steal():
+                    return  # it is the consumer's doing, and its loss
 
     def _take(self) -> bytes | None:
         try:

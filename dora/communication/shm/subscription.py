@@ -15,6 +15,8 @@ from dora.communication.base import Kind, Message
 from dora.communication.shm.connection import Connection, Region, Value
 from dora.communication.shm.forks import abandon_in_children
 from dora.communication.shm.record import CLOSED, RECORD, SIZE
+from dora.communication.shm.table import SLOTS
+from dora.communication.shm.values import FIRST_PLAIN, PLAIN, WIDTHS, is_known
 from dora.metadata import Metadata, from_json
 
 logger = logging.getLogger("dora")
@@ -167,8 +169,12 @@ class ShmSubscription:
                 raise ValueError(f"a record of unknown epoch {epoch}")
             if self._dead and connection not in self._dead:
                 self._purge()  # records of one pipe come in order: theirs are all taken
-        chunk = connection.chunk(first, pages)
-        connection.check(slot, form, length)
+        chunk = connection.chunks.get(first)
+        if chunk is None or chunk.pages != pages:
+            chunk = connection.map(first, pages)
+        width = WIDTHS.get(form)
+        if slot >= SLOTS or (length % width if width is not None else not is_known(form)):
+            raise ValueError(_complaint(slot, form, length))
         start = offset - chunk.offset
         middle = start + length
         end = middle + extra
@@ -219,6 +225,14 @@ class ShmSubscription:
                 possible,
             )
         return min(wanted, possible)
+
+
+def _complaint(slot: int, form: int, length: int) -> str:
+    if slot >= SLOTS:
+        return f"slot {slot} of {SLOTS}"
+    if not is_known(form):
+        return f"unknown form {form}"
+    return f"{length} bytes are no whole number of {PLAIN[form - FIRST_PLAIN]} elements"
 
 
 def _nothing(*_: Any) -> None:

@@ -60,7 +60,7 @@ class Producer:
             "form": UINT8,
             "generation": 1,
             "metadata": 0,
-            "sequence": 0,
+            "unused": 0,
             "chunk": self.chunk.first,
             "pages": self.chunk.pages,
         }
