@@ -1,7 +1,8 @@
 """What travels beside a value between processes: kind, time, form, metadata. Node (>= 3.10).
 
-Version 1: one byte each for version, flags and the form's length, the timestamp as 8 bytes
-(nanoseconds, little endian), the form in ASCII, the metadata as JSON (nothing if it is empty).
+Version 2, little endian: one byte each for version, flags and the form's length, the timestamp as 8
+bytes (nanoseconds), the sender as 4 bytes (random; 0 for nobody) and its count of messages so far
+as 4, the form in ASCII, the metadata as JSON (nothing if it is empty).
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from typing import Any, NamedTuple
 from dora.communication.base import Kind
 from dora.metadata import PRECIOUS, Metadata, from_json, to_json
 
-VERSION = 1
+VERSION = 2
 
-_FIXED = struct.Struct("<BBBq")
+_FIXED = struct.Struct("<BBBqII")
+NUMBERS = 0xFFFFFFFF  # then they begin again
+
 _CLOSED, _FLUSH, _PRECIOUS = 1, 2, 4
 
 
 class Header(NamedTuple):
-    """`flush`: empties the receiver's queue first. `precious`: is dropped last."""
+    """`flush`: empties the receiver's queue first. `precious`: is dropped last.
+
+    `sender` is one publisher, and `number` counts its messages, so that gaps show.
+    """
 
     kind: Kind
     timestamp: int
@@ -28,6 +34,8 @@ class Header(NamedTuple):
     metadata: bytes  # JSON; read by `read_metadata` when the message is received
     flush: bool
     precious: bool
+    sender: int = 0
+    number: int = 0
 
     def read_metadata(self) -> Metadata:
         """Raises ValueError if a faulty peer sent something else than metadata."""
@@ -39,25 +47,29 @@ def flags_of(metadata: Mapping[str, Any]) -> tuple[bool, bool]:
     return metadata.get("flush") is True, not PRECIOUS.isdisjoint(metadata)
 
 
-def pack_data(form: str, metadata: Mapping[str, Any], timestamp: int) -> bytes:
-    """`metadata` is normalised."""
+def pack_data(
+    form: str, metadata: Mapping[str, Any], timestamp: int, sender: int = 0, number: int = 0
+) -> bytes:
+    """`metadata` is normalised; of `number` the lower 32 bits travel."""
     name = form.encode("ascii")
+    number &= NUMBERS
     if not metadata:
-        return _FIXED.pack(VERSION, 0, len(name), timestamp) + name
+        return _FIXED.pack(VERSION, 0, len(name), timestamp, sender, number) + name
     flush, precious = flags_of(metadata)
     flags = (flush and _FLUSH) | (precious and _PRECIOUS)
-    return _FIXED.pack(VERSION, flags, len(name), timestamp) + name + to_json(metadata)
+    fixed = _FIXED.pack(VERSION, flags, len(name), timestamp, sender, number)
+    return fixed + name + to_json(metadata)
 
 
-def pack_closed(timestamp: int) -> bytes:
-    return _FIXED.pack(VERSION, _CLOSED, 0, timestamp)
+def pack_closed(timestamp: int, sender: int = 0, number: int = 0) -> bytes:
+    return _FIXED.pack(VERSION, _CLOSED, 0, timestamp, sender, number & NUMBERS)
 
 
 def unpack(data: bytes) -> Header:
     """Raises ValueError on anything that the functions above cannot have made."""
     if len(data) < _FIXED.size:
         raise ValueError(f"a message's header has {len(data)} bytes, at least {_FIXED.size} needed")
-    version, flags, length, timestamp = _FIXED.unpack_from(data)
+    version, flags, length, timestamp, sender, number = _FIXED.unpack_from(data)
     if version != VERSION:
         raise ValueError(f"a message's header has version {version}, this is version {VERSION}")
     end = _FIXED.size + length
@@ -70,4 +82,6 @@ def unpack(data: bytes) -> Header:
         metadata=data[end:],
         flush=bool(flags & _FLUSH),
         precious=bool(flags & _PRECIOUS),
+        sender=sender,
+        number=number,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dora.dataflow.model import Dataflow, Input, Node, OutputSource, TimerSource
+from dora.dataflow.model import Dataflow, Input, Node, OutputSource, Quality, TimerSource
 from dora.errors import DoraError
 from dora.protocol.config import InputConfig, OutputConfig
+
+PLAIN = Quality()
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Edge:
     consumer: str
     input: str
     layer: str  # shm | zenoh
+    quality: Quality = PLAIN  # of the output; matters between machines
 
     @property
     def source(self) -> str:
@@ -46,15 +49,14 @@ def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]
                 )
             layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
             output = str(source).split("/", 1)[1]
-            found.append(Edge(source.node, output, node.id, name, layer))
+            quality = dataflow.nodes[source.node].quality(output)
+            found.append(Edge(source.node, output, node.id, name, layer, quality))
     return tuple(found)
 
 
 def inputs(node: Node, wiring: Iterable[Edge]) -> dict[str, InputConfig]:
-    layers = {edge.input: edge.layer for edge in wiring if edge.consumer == node.id}
-    return {
-        name: _input(wired, layers.get(name, "timer")) for name, wired in node.all_inputs.items()
-    }
+    edges = {edge.input: edge for edge in wiring if edge.consumer == node.id}
+    return {name: _input(wired, edges.get(name)) for name, wired in node.all_inputs.items()}
 
 
 def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
@@ -63,7 +65,7 @@ def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
     for edge in wiring:
         if edge.producer == node.id:
             layers[edge.output].add(edge.layer)
-    return {name: OutputConfig(layers=tuple(sorted(used))) for name, used in layers.items()}
+    return {name: _output(node.quality(name), used) for name, used in layers.items()}
 
 
 def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
@@ -81,13 +83,22 @@ def crossing(wiring: Iterable[Edge], machine_of: Mapping[str, str]) -> frozenset
     return frozenset(found)
 
 
-def _input(wired: Input, layer: str) -> InputConfig:
+def _output(quality: Quality, layers: set[str]) -> OutputConfig:
+    """What only matters between machines is left out where nothing leaves this one, so that
+    changing it does not restart the node."""
+    if "zenoh" not in layers:
+        return OutputConfig(layers=tuple(sorted(layers)))
+    return OutputConfig(layers=tuple(sorted(layers)), cache=quality.kept, priority=quality.priority)
+
+
+def _input(wired: Input, edge: Edge | None) -> InputConfig:
     source = wired.source
     return InputConfig(
         source=str(source),
-        layer=layer,
+        layer=edge.layer if edge else "timer",
         queue_size=wired.queue_size,
         queue_policy=wired.queue_policy,
         interval=source.interval if isinstance(source, TimerSource) else None,
         timeout=wired.input_timeout,
+        cache=edge.quality.kept if edge and edge.layer == "zenoh" else 0,
     )

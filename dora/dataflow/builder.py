@@ -12,6 +12,7 @@ from dora.dataflow.environment import env_of
 from dora.dataflow.ids import node_id
 from dora.dataflow.model import Dataflow, Deploy, Node, Operator, Restart
 from dora.dataflow.operators import code_of
+from dora.dataflow.qualities import qualities_of, read_qualities
 from dora.dataflow.report import Report
 from dora.dataflow.schema import NODE_KEYS
 from dora.dataflow.sources import Offer, Offers
@@ -95,7 +96,9 @@ class Builder:
                 for op in node["operators"]
                 if op is not None and "id" in op
             }
-        return Offer(_some(single), operators, complete=not self._in_doubt(path))
+        qualities = read_qualities(node.get("output_qos", {}))
+        kept = {output: quality.kept for output, quality in qualities.items() if quality.kept}
+        return Offer(_some(single), operators, complete=not self._in_doubt(path), kept=kept)
 
     def _in_doubt(self, path: DocumentPath) -> bool:
         """Whether a mistake hides what the node at `path` sends."""
@@ -177,6 +180,12 @@ class Builder:
                 for output, rate in node.get("output_rates", {}).items()
                 if {"hz", "bytes"} <= rate.keys()
             },
+            output_qos=qualities_of(
+                self.report,
+                (*path, "output_qos"),
+                node.get("output_qos", {}),
+                offers.nodes[node["id"]],
+            ),
             path_mark=self.report.mark((*place, program_key)) if program_key else None,
         )
 

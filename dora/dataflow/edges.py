@@ -36,7 +36,7 @@ def inputs_of(
                 name=name,
                 source=source,
                 mark=report.mark(at),
-                queue_size=max(1, long.get("queue_size", 10)),
+                queue_size=max(1, long.get("queue_size", offers.queue_size(source))),
                 queue_policy=long.get("queue_policy", "drop_oldest"),
                 input_timeout=long.get("input_timeout"),
             )

@@ -10,6 +10,8 @@ from deploy.errors import Issue
 
 QueuePolicy = Literal["drop_oldest", "backpressure"]
 LayerChoice = Literal["auto", "zenoh", "shm"]
+Delivery = Literal["drop", "reliable"]
+Priority = Literal["realtime", "high", "normal", "bulk"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,24 @@ class Input:
     queue_size: int = 10
     queue_policy: QueuePolicy = "drop_oldest"
     input_timeout: float | None = None  # seconds
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How an output travels between machines.
+
+    `drop`: what a link cannot take is lost, the newest wins. `reliable`: what is missed is sent
+    again, in order, as long as it is among the last `cache` messages.
+    """
+
+    delivery: Delivery = "drop"
+    cache: int = 1000  # messages; of reliable outputs
+    priority: Priority = "normal"
+
+    @property
+    def kept(self) -> int:
+        """How many messages the sender keeps for readers that missed them."""
+        return self.cache if self.delivery == "reliable" else 0
 
 
 @dataclass(frozen=True)
@@ -144,6 +164,7 @@ class Node:
     min_log_level: str | None = None
     max_log_size: int | None = None  # bytes
     output_rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # hz, bytes
+    output_qos: Mapping[str, Quality] = field(default_factory=dict)  # as `all_outputs` names them
     path_mark: Mark | None = field(default=None, compare=False)  # where `path` stands
 
     @property
@@ -154,6 +175,10 @@ class Node:
             for name, wired in operator.inputs.items():
                 inputs[f"{operator.id}/{name}"] = wired
         return inputs
+
+    def quality(self, output: str) -> Quality:
+        """How `output`, as `all_outputs` names it, travels between machines."""
+        return self.output_qos.get(output, Quality())
 
     @property
     def all_outputs(self) -> tuple[str, ...]:

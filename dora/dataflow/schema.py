@@ -13,6 +13,8 @@ from deploy.document import core_list, duration, flag_text, size, text
 
 Schema = dict[str, Any]
 
+MOST_KEPT = 1_000_000  # messages of a reliable output
+
 LEVELS = ["stdout", "trace", "debug", "info", "warn", "error"]
 
 
@@ -34,6 +36,12 @@ def _texts(value: object) -> list[str]:
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("a whole number, 0 or more")
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MOST_KEPT:
+        raise ValueError(f"a whole number of messages, 1 to {MOST_KEPT}")
     return value
 
 
@@ -175,6 +183,17 @@ _NODE: dict[str, Schema] = {
             "schema": {
                 "hz": {"coerce": _positive, "required": True},
                 "bytes": {"coerce": size, "required": True},
+            },
+        },
+    },
+    "output_qos": {
+        "type": "dict",
+        "valuesrules": {
+            "type": "dict",
+            "schema": {
+                "delivery": {"allowed": ["drop", "reliable"]},
+                "cache": {"coerce": _count},
+                "priority": {"allowed": ["realtime", "high", "normal", "bulk"]},
             },
         },
     },

@@ -14,6 +14,9 @@ _UNITS = {"secs": 1_000_000_000, "millis": 1_000_000, "micros": 1_000, "nanos": 
 _TIMER_FORMS = "dora/timer/millis/20, dora/timer/secs/1 or dora/timer/hz/30"
 
 
+QUEUE_SIZE = 10
+
+
 class BadSource(ValueError):
     """No source: what is wrong, and what would be right."""
 
@@ -33,6 +36,7 @@ class Offer:
     outputs: tuple[str, ...] = ()
     operators: Mapping[str, tuple[str, ...]] | None = None
     complete: bool = True
+    kept: Mapping[str, int] = field(default_factory=dict)  # by name; of reliable outputs
 
     @property
     def names(self) -> list[str]:
@@ -75,6 +79,17 @@ class Offers:
             ways = " or ".join(f"{node}/{text}" for node in hosts)
             raise BadSource(f"several nodes have an operator {shown(head)}", f"write {ways}")
         raise self._unknown(text, head, rest)
+
+    def queue_size(self, source: Source) -> int:
+        """How many messages wait at most for an input that does not say.
+
+        For a reliable output twice what its sender keeps: after a cut all of that may come at
+        once, behind what waits already.
+        """
+        if isinstance(source, OutputSource) and (offer := self.nodes.get(source.node)):
+            name = str(source).partition("/")[2]
+            return 2 * offer.kept.get(name, 0) or QUEUE_SIZE
+        return QUEUE_SIZE
 
     def _builtin(self, text: str, rest: str) -> Source:
         kind, *parts = rest.split("/")

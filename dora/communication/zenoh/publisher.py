@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,16 +31,23 @@ class ZenohPublisher:
 
     def __init__(self, session: zenoh.Session, route: str, priority: str, cache: int) -> None:
         self._publisher: Any = hold(_declare(session, route, PRIORITIES[priority], cache))
+        self._sender = secrets.randbits(32) or 1
+        self._number = 0
+        self._order = threading.Lock()  # several threads may send
         self._closed = False
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)
         if not isinstance(buffer, (bytes, bytearray)):
             buffer = bytes(memoryview(buffer))
-        self._put(buffer, pack_data(form, metadata, timestamp))
+        with self._order:
+            self._number += 1
+            self._put(buffer, pack_data(form, metadata, timestamp, self._sender, self._number))
 
     def finish(self) -> None:
-        self._put(b"", pack_closed(time.time_ns()))
+        with self._order:
+            self._number += 1
+            self._put(b"", pack_closed(time.time_ns(), self._sender, self._number))
 
     def close(self) -> None:
         if not self._closed:

@@ -10,6 +10,7 @@ import zenoh.ext
 
 from dora import arrow
 from dora.communication.base import Kind, Message
+from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
 from dora.communication.zenoh.session import direct, hold, release
@@ -22,7 +23,7 @@ class ZenohSubscription:
         self._route = route
         self._cache = cache
         self._inbox: Inbox[tuple[Header, Any]] = Inbox(limit)
-        self._missed = 0
+        self._gaps = Gaps()
         self._closed = False
         self._subscriber: Any = hold(self._declare(session))
         if cache:
@@ -31,8 +32,8 @@ class ZenohSubscription:
 
     @property
     def dropped(self) -> int:
-        """Also what was missed on the way, where that is known: on reliable routes."""
-        return self._inbox.dropped + self._missed
+        """Also what was lost on the way, as far as a later message has shown it."""
+        return self._inbox.dropped + self._gaps.lost
 
     def fileno(self) -> int:
         return self._inbox.fileno()
@@ -84,12 +85,12 @@ class ZenohSubscription:
         except ValueError as error:
             logger.warning("a message of %s was thrown away: %s", self._route, error)
             return
+        self._gaps.arrived(header.sender, header.number)
         self._inbox.put(
             (header, sample.payload), header.kind, flush=header.flush, precious=header.precious
         )
 
     def _on_miss(self, miss: zenoh.ext.Miss) -> None:
-        self._missed += miss.nb
         logger.warning(
             "%d messages of %s are lost: its sender keeps the last %d, and they were older. "
             "Raise `cache` in its `output_qos`, or send less",

@@ -25,8 +25,17 @@ def test_a_header_comes_back() -> None:
     assert (Kind.CLOSED, 7) == unpack(pack_closed(7))[:2]
 
 
+def test_a_sender_numbers_its_messages() -> None:
+    """Modulo 2 to the 32; a message of nobody has sender 0."""
+    header = unpack(pack_data("int64", {}, 5, 3, 2**32 + 4))
+    assert (3, 4) == (header.sender, header.number)
+    header = unpack(pack_closed(5, 2**32 - 1, 4))
+    assert (2**32 - 1, 4) == (header.sender, header.number)
+    assert 0 == unpack(pack_closed(5)).sender
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"\1", b"\2" + bytes(20), b"\1\0\xff" + bytes(8), b"\1\0\0" + b"\xff" * 8]
+    "data", [b"", b"\1", b"\1" + bytes(20), b"\2\0\xff" + bytes(16), b"\2\0\0" + b"\xff" * 16]
 )
 def test_a_damaged_header_is_refused(data: bytes) -> None:
     """Too short, of another version, with a wrong length or time."""

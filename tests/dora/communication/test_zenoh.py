@@ -48,13 +48,13 @@ class TestZenohLayer(LayerSuite):
         publisher, subscription = self.connect(pair)
         stranger = ZenohLayer(area.socket())
         session: zenoh.Session = stranger.session
-        header = b"\1\0\5" + bytes(8) + b"int64"
+        header = b"\2\0\5" + bytes(16) + b"int64"
         for payload, attachment in (
             (b"x", None),
             (b"x", b"garbage"),
             (b"odd", header),
             (b"", header + b"[]"),
-            (b"", b"\1\0\3" + bytes(8) + b"xyz"),
+            (b"", b"\2\0\3" + bytes(16) + b"xyz"),
         ):
             session.put(ROUTE, payload, attachment=attachment)
         stranger.publish(ROUTE).send(b"", {"n": 1}, T)
@@ -70,7 +70,7 @@ class TestZenohLayer(LayerSuite):
         _, subscription = self.connect(pair)
         layer = pair[0]
         assert isinstance(layer, ZenohLayer)
-        layer.session.put(ROUTE, b"garbage", attachment=b"\1\0\3" + bytes(8) + b"ipc")
+        layer.session.put(ROUTE, b"garbage", attachment=b"\2\0\3" + bytes(16) + b"ipc")
         message = receive(subscription)
         with pytest.raises(ValueError, match="Arrow"):
             message.value()
