@@ -10,9 +10,8 @@ import struct
 import sys
 import time
 
-from board import Board
-
 import numpy as np
+from board import Board
 
 clock = time.perf_counter_ns
 WORD = struct.Struct("<q")

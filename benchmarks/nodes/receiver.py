@@ -9,6 +9,7 @@ import time
 import numpy  # noqa: F401  # so that no first message pays for it
 import pyarrow  # noqa: F401
 from board import Board, tag_of
+
 from dora import Node
 
 clock = time.perf_counter_ns

@@ -12,14 +12,16 @@ import sys
 import time
 from multiprocessing.connection import Client
 
-import dora as peer
 import numpy as np
 import pyarrow as pa
 from board import Board, tag
 
+import dora as peer
+
 clock = time.perf_counter_ns
 WORD = struct.Struct("<q")
 PATIENCE = 2.0  # s until a message counts as lost
+FEW = 3
 QUIET = 0.5  # s without a message until a flood counts as over
 
 WAYS = ("dora-rs", "arrow", "numpy", "in place", "dora-rs in place", "floor")
@@ -100,14 +102,18 @@ class Sender:
         boards = self.boards[way if way == "floor" else "dora-rs" if way in PEER else "ours"]
         return boards[: 4 if fan == "four" else 1]
 
-    def latency(self, size, fan, pace, rounds, ways):
+    def latency(self, size, fan, pace, rounds, ways, seconds):
         """Nanoseconds from each send to each reader, None for what was lost: one list of readers
-        for each round and way. Between two messages are `pace` seconds, or as much as it takes."""
+        for each round and way. Between two messages are `pace` seconds, or as much as it takes.
+        After `seconds` there are no more rounds than a few."""
         self.resize(size)
         self.series += 1
         found = {way: [] for way in ways}
-        disorder = {way: 0 for way in ways}
+        disorder = dict.fromkeys(ways, 0)
+        end = time.perf_counter() + seconds
         for number in range(rounds):
+            if number >= FEW and time.perf_counter() > end:
+                break
             shift = number % len(ways)
             for way in (*ways[shift:], *ways[:shift]):
                 boards, track = self.readers(way, fan), TRACK[way]
@@ -138,11 +144,14 @@ class Sender:
     def got(self, board, track, number):
         return board.count(self.series, track) > 0 and board.time(track, number) > 0
 
-    def round_trip(self, size, bursts, each, ways):
-        """Nanoseconds from a question to its answer, back to back: a list for each way and burst."""
+    def round_trip(self, size, bursts, each, ways, seconds):
+        """Nanoseconds from a question to its answer, back to back: lists by way and burst."""
         self.resize(size)
         found = {way: [] for way in ways}
+        end = time.perf_counter() + seconds
         for number in range(bursts):
+            if number >= FEW and time.perf_counter() > end:
+                break
             shift = number % len(ways)
             for way in (*ways[shift:], *ways[:shift]):
                 time.sleep(0.02)
