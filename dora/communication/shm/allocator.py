@@ -125,17 +125,24 @@ class Allocator:
         bucket = self._by_size.get(size)
         if bucket is None:
             bucket = self._bucket(size)
-        sent = bucket.sent
-        # The newest first: if its readers keep up, it is the one that is still in the caches.
+        sent, free = bucket.sent, bucket.free
+        # What was used last is still in the caches. Of a reader that keeps up that is the newest;
+        # else it is what was just released, which the free list has on top: memory that a burst
+        # took rests below.
         if sent and sent[-1].is_released():
             slot = sent.pop()
-        elif bucket.free:
-            slot = bucket.free.pop()
         else:
-            found = self._reclaim(bucket) or self._carve(bucket) or self._scavenge(bucket)
-            if found is None:
-                return None
-            slot = found
+            for _ in range(min(_GLANCE, len(sent) - 1)):
+                if not sent[0].is_released():
+                    break
+                free.append(sent.popleft())
+            if free:
+                slot = free.pop()
+            else:
+                found = self._reclaim(bucket) or self._carve(bucket) or self._scavenge(bucket)
+                if found is None:
+                    return None
+                slot = found
         self._generation += 1
         slot.generation = self._generation
         slot.holders = []

@@ -93,6 +93,52 @@ def test_a_reader_that_keeps_up_needs_one_slot() -> None:
     assert 1 == len(offsets)
 
 
+def test_memory_that_a_burst_took_rests_while_less_is_enough() -> None:
+    """A reader that is always a few messages behind keeps a few slots warm, not all of them."""
+    allocator, _ = make()
+    reader = Reader()
+    burst = [must_send(allocator, 1000, reader) for _ in range(30)]
+    for slot in burst:
+        reader.release(slot, slot.generation)
+    waiting: list[Slot] = []
+    used = set()
+    for number in range(200):
+        waiting.append(must_send(allocator, 1000, reader))
+        if number >= 20:
+            used.add(waiting[-1].index)
+        if len(waiting) > 3:
+            slot = waiting.pop(0)
+            reader.release(slot, slot.generation)
+    assert len(used) <= 8
+    assert 30 == len(allocator.slots)
+
+
+def test_a_release_may_come_in_the_middle_of_a_search() -> None:
+    """The reader is another process: what was not released a moment ago may be now."""
+    for moment in range(6):
+        allocator, _ = make()
+        reader = Turncoat(moment)
+        for _ in range(3):
+            must_send(allocator, 1000, reader)
+        reader.looking = True
+        must_send(allocator, 1000)
+
+
+class Turncoat(Reader):
+    """Gives everything back after so many looks."""
+
+    def __init__(self, moment: int) -> None:
+        super().__init__()
+        self.looking = False
+        self._left = moment
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "alive" and super().__getattribute__("looking"):
+            self._left -= 1
+            return self._left >= 0
+        return super().__getattribute__(name)
+
+
 def test_one_value_that_is_kept_costs_one_slot() -> None:
     """Releases come in any order."""
     allocator, _ = make()
