@@ -10,18 +10,18 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from dora.errors import DoraError
+from dora.protocol.supervision import inherited_sockets
 
 SUFFIX = ".shm"
 NAME = "shm"  # in LISTEN_FDNAMES
 
 _BACKLOG = 128
 _LONGEST = 100  # bytes; a socket's address has room for 108
-_FIRST_FD = 3  # SD_LISTEN_FDS_START
 
 
 def path_of(folder: str, node: str) -> Path:
@@ -59,39 +59,34 @@ class Listener:
                 pass  # the folder was cleaned up
 
 
-def listen(path: Path, environment: Mapping[str, str] = os.environ) -> Listener:
-    """The inherited socket, or one bound at `path` now, in place of a stale one.
+def listen(path: Path, inherited: int | None) -> Listener:
+    """The socket with descriptor `inherited`, or else one bound at `path`, in place of a stale one.
 
     Raises DoraError if the inherited one is of another kind, or if the path cannot be bound.
     """
-    inherited = _inherited(environment)
     if inherited is not None:
-        return Listener(inherited, None)
+        return Listener(_adopt(inherited), None)
     try:
         return Listener(_bind(path), path)
     except OSError as error:
         raise DoraError(f"{path}: cannot listen for readers: {error.strerror}") from error
 
 
-def _inherited(environment: Mapping[str, str]) -> socket.socket | None:
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
-    count = environment.get("LISTEN_FDS", "")
-    if NAME not in names or not count.isdigit() or names.index(NAME) >= int(count):
-        return None
-    fd = _FIRST_FD + names.index(NAME)
+@cache
+def inherited_socket() -> int | None:
+    """The descriptor that this process was given for its readers. It stays open: whoever gave it
+    may ask for a copy, and a node that is made again listens again."""
+    return inherited_sockets().get(NAME)
+
+
+def _adopt(descriptor: int) -> socket.socket:
     try:
-        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-            raise DoraError(f"inherited file {fd} ({NAME}) is no socket")
-        # A copy: another listener of this process may ask for it again.
-        sock = socket.socket(fileno=fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+        sock = socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 0))
     except OSError as error:
-        raise DoraError(f"inherited file {fd} ({NAME}): {error.strerror}") from error
-    os.set_inheritable(fd, False)
+        raise DoraError(f"inherited file {descriptor} ({NAME}): {error.strerror}") from error
     if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_SEQPACKET:
         sock.close()
-        raise DoraError(f"inherited socket {fd} ({NAME}) must be a Unix SEQPACKET socket")
+        raise DoraError(f"inherited socket {descriptor} ({NAME}) must be a Unix SEQPACKET socket")
     sock.setblocking(False)
     return sock
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from socket import socket
 
-from dora.communication.shm.address import Listener, listen
+from dora.communication.shm.address import Listener, inherited_socket, listen
 from dora.communication.shm.handshake import (
     Leave,
     Subscribe,
@@ -53,7 +53,7 @@ class Readers:
         """From any thread. Raises DoraError if the path cannot be listened on."""
         if path in self._listeners:
             return
-        listener = self._listeners[path] = listen(path)
+        listener = self._listeners[path] = listen(path, inherited_socket())
         sock = listener.socket
         self._reactor.call(lambda: self._reactor.watch(sock.fileno(), lambda: self._accept(sock)))
 

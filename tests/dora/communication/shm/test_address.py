@@ -42,11 +42,11 @@ def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
 def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     """Of a process that was killed; and nobody takes it for a producer."""
     path = path_of(str(tmp_path), "node")
-    stale = listen(path, {})
+    stale = listen(path, None)
     stale.close(remove=False)
     with pytest.raises(ConnectionRefusedError):
         dial(path)
-    fresh = listen(path, {})
+    fresh = listen(path, None)
     dial(path).close()
     fresh.close()
     assert not path.exists()
@@ -55,7 +55,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
 def test_who_comes_later_has_the_name(tmp_path: Path) -> None:
     """The earlier one does not take it away when it ends."""
     path = path_of(str(tmp_path), "node")
-    earlier, later = listen(path, {}), listen(path, {})
+    earlier, later = listen(path, None), listen(path, None)
     earlier.close()
     dial(path).close()
     later.close()

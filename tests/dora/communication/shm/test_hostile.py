@@ -26,7 +26,7 @@ class Producer:
     """Speaks the protocol by hand."""
 
     def __init__(self, folder: Path) -> None:
-        self.listener = listen(path_of(str(folder), "node"))
+        self.listener = listen(path_of(str(folder), "node"), None)
         self.arena = Arena()
         self.chunk = self.arena.extend(1 << 16)
         self.peer: socket.socket | None = None
