@@ -95,10 +95,14 @@ def round_trip(stage: Stage, passes: int, seconds: float) -> list[Row]:
     found: dict[str, dict[str, list[list[float | None]]]] = {}
     for number in range(passes):
         for name, size in SIZES.items():
-            job = {"size": size, "ways": ways, "each": 20 if size < LARGE else 3}
+            job = {
+                "size": size,
+                "ways": ways,
+                "each": 100 if size < 400_000 else 20 if size < LARGE else 4,
+            }
             if number == 0:
                 stage.ask("round_trip", **job, bursts=1, seconds=seconds)
-            result = stage.ask("round_trip", **job, bursts=100, seconds=seconds / 2)
+            result = stage.ask("round_trip", **job, bursts=20, seconds=seconds / 2)
             for way in ways:
                 found.setdefault(name, {}).setdefault(way, []).extend(result[way])
     return [

@@ -109,21 +109,15 @@ def _ratio(row: Row, way: str) -> str:
 
 
 def _lost(row: Row) -> str:
-    """Of the messages of each library, how many never came or came out of order."""
+    """Of each way's messages, how many never came, and how many came out of order."""
     words = []
     for way, sample in row.samples.items():
         if sample.lost or sample.disorder:
             share = sample.lost / max(sample.lost + sample.count, 1)
             text = f"{way}: {sample.lost} ({share:.1%})" if sample.lost else f"{way}:"
-            words.append(text + (f", {sample.disorder} out of order" if sample.disorder else ""))
-    ours = any(
-        row.samples[way].lost or row.samples[way].disorder for way in OURS if way in row.samples
-    )
-    return (
-        f"[red]{'; '.join(words)}[/]"
-        if any(s.lost or s.disorder for s in ours)
-        else "; ".join(words)
-    )
+            words.append(text + (f" {sample.disorder} out of order" if sample.disorder else ""))
+    bad = any(way in OURS and (it.lost or it.disorder) for way, it in row.samples.items())
+    return f"[red]{'; '.join(words)}[/]" if bad else "; ".join(words)
 
 
 def _summary(console: Console, rows: Sequence[Row]) -> None:

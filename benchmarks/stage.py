@@ -25,10 +25,10 @@ from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ROOT / "benchmarks" / "nodes"
 READERS = 4
-USES = ("eager", "lazy", "flood")
+USES = ("eager", "lazy", "flood", "bulk")
 FLOW = "benchmark"
 PEER_QUEUE = 10_000  # of dora-rs in floods: it does not block its sender
-OUR_QUEUE = 64  # of ours in floods: a full queue blocks the sender
+OUR_QUEUES = {"flood": 64, "bulk": 4}  # of ours: a full queue blocks the sender
 PATIENCE = 60.0  # s, for what a busy machine needs long for
 PARTING = 10.0  # s
 
@@ -217,12 +217,12 @@ class Stage:
     def _config(self, name: str) -> NodeConfig:
         inputs = {}
         for wire in _wires(name):
-            flood = wire.startswith("flood")
+            queue = OUR_QUEUES.get(wire.split("_")[0])
             inputs[wire] = InputConfig(
                 source=_source(wire),
                 layer=self.layer,
-                queue_size=(OUR_QUEUE if self.layer == "shm" else PEER_QUEUE) if flood else 10,
-                queue_policy="backpressure" if flood else "drop_oldest",
+                queue_size=queue or 10,
+                queue_policy="backpressure" if queue else "drop_oldest",
             )
         return NodeConfig(
             dataflow=FLOW,
@@ -249,7 +249,7 @@ class Stage:
             node["inputs"] = {
                 wire: {
                     "source": _source(wire),
-                    "queue_size": PEER_QUEUE if wire.startswith("flood") else 10,
+                    "queue_size": PEER_QUEUE if wire.split("_")[0] in OUR_QUEUES else 10,
                 }
                 for wire in _wires(name)
             }

@@ -22,6 +22,7 @@ clock = time.perf_counter_ns
 WORD = struct.Struct("<q")
 PATIENCE = 2.0  # s until a message counts as lost
 FEW = 3
+LARGE = 4_000_000  # bytes; from here on a queue holds only a few messages
 QUIET = 0.5  # s without a message until a flood counts as over
 
 WAYS = ("dora-rs", "arrow", "numpy", "in place", "dora-rs in place", "floor")
@@ -183,9 +184,10 @@ class Sender:
         if self.size != size:
             self.resize(size)
         self.series += 1
+        use = "flood" if size < LARGE else "bulk"
         send, number, end = self.send, 0, clock() + int(seconds * 1e9)
         while clock() < end:
-            send(way, "flood", fan, number)
+            send(way, use, fan, number)
             number += 1
         self.drain(way, fan, number)
         track = TRACK[way]

@@ -1,0 +1,141 @@
+"""How many messages pass, and what they cost, beside dora-rs: `python -m benchmarks.throughput`.
+
+Floods: one process sends as fast as it can, in turn through either library, for a moment each.
+Ours blocks the sender when a reader's queue is full and loses nothing; dora-rs does not, so its
+queues hold 10,000 messages and what it loses is counted. CPU: of all processes that a message
+passes, at a steady rate. Prints a table and writes a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.figures import PEER, SIZES, Row, Sample, duration, rate, rates
+from benchmarks.peer import install
+from benchmarks.report import plot, show
+from benchmarks.stage import Stage, StageError
+
+OURS = ("arrow", "numpy", "in place")
+WAYS = (PEER, *OURS, "dora-rs in place")
+LARGE = 4_000_000  # bytes
+
+# What issue 3 asks for at least: how many times more than dora-rs.
+LEAST = {"4 MB": 24.0, "40 MB": 40.0}
+SMALL = 4.0
+CPU = {"4 KB": {"arrow": 3.0}}
+STEADY = {"4 KB": 500.0, "4 MB": 30.0}  # messages per second
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter floods: below two minutes")
+    parser.add_argument("--plot", type=Path, default=Path("throughput.png"), metavar="FILE")
+    chosen = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 220)
+    passes, seconds = (1, 0.25) if chosen.quick else (5, 0.4)
+    try:
+        with Stage(install()) as stage:
+            rows = floods(stage, "one to one", "one", passes, seconds)
+            rows += floods(stage, "one to four", "four", passes, seconds)
+            costs = cpu(stage, passes, 1.0 if chosen.quick else 3.0)
+    except (StageError, RuntimeError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    show(console, "messages per second beside dora-rs", rows, rate, WAYS, "slowest")
+    show(console, "CPU time of all processes for each message", costs, duration, WAYS, "most")
+    plot(chosen.plot, "throughput (median, shaded to slowest)", rows, "messages/s", 1.0, WAYS)
+    console.print(f"picture: {chosen.plot}")
+    return 0
+
+
+def floods(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -> list[Row]:
+    """The rate is that of the slowest reader."""
+    found: dict[str, dict[str, list[float]]] = {}
+    lost: dict[str, dict[str, list[int]]] = {}
+    for number in range(passes):
+        for name, size in SIZES.items():
+            ways = [PEER, "arrow", "numpy", *(("in place",) if size >= LARGE else ())]
+            longer = seconds * (1 if size < LARGE else 3 if name == "4 MB" else 6)
+            shift = number % len(ways)
+            for way in (*ways[shift:], *ways[:shift]):
+                job = {"size": size, "fan": fan, "way": way}
+                if number == 0:  # memory gets its pages
+                    stage.ask("flood", **job, seconds=longer / 2)
+                result = stage.ask("flood", **job, seconds=longer)
+                readers = result["readers"]
+                per_second = min(_rate(reader) for reader in readers)
+                if not math.isnan(per_second):
+                    found.setdefault(name, {}).setdefault(way, []).append(per_second)
+                counts = lost.setdefault(name, {}).setdefault(way, [0, 0, 0])
+                counts[0] += result["sent"] * len(readers)
+                counts[1] += sum(reader["count"] for reader in readers)
+                counts[2] += sum(reader["disorder"] for reader in readers)
+    rows = []
+    for name, ways_found in found.items():
+        samples = {}
+        for way, per_seconds in ways_found.items():
+            sent, came, disorder = lost[name][way]
+            sample = rates(per_seconds, sent - came, disorder)
+            samples[way] = Sample(sample.middle, sample.tail, came, sent - came, disorder)
+        theirs = ways_found.get(PEER, [])
+        ratios = {
+            way: statistics.median(here / there for here, there in zip(ours, theirs, strict=False))
+            for way, ours in ways_found.items()
+            if way in OURS and theirs
+        }
+        least = LEAST.get(name, SMALL)
+        targets = {"arrow": least, "numpy": least}
+        rows.append(Row(scenario, name, samples, ratios, targets, compare_tails=False))
+    return rows
+
+
+def cpu(stage: Stage, passes: int, seconds: float) -> list[Row]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for _ in range(min(passes, 2)):
+        for name, hz in STEADY.items():
+            for way in (PEER, "arrow", "numpy", *(("in place",) if name == "4 MB" else ())):
+                pids = stage.processes(way)
+                before = sum(_spent(pid) for pid in pids)
+                count = stage.ask("steady", size=SIZES[name], way=way, hz=hz, seconds=seconds)
+                spent = sum(_spent(pid) for pid in pids) - before
+                found.setdefault(name, {}).setdefault(way, []).append(spent / count)
+    return [
+        Row(
+            f"{STEADY[name]:.0f} per second",
+            name,
+            {way: Sample(statistics.median(it), max(it), len(it)) for way, it in ways.items()},
+            {
+                way: statistics.median(a / b for a, b in zip(ways[PEER], it, strict=True))
+                for way, it in ways.items()
+                if way in OURS
+            },
+            CPU.get(name, {}),
+            compare_tails=False,
+        )
+        for name, ways in found.items()
+    ]
+
+
+def _rate(reader: dict[str, Any]) -> float:
+    """Messages per second; NaN if there were not enough to tell."""
+    if reader["count"] < 2 or reader["span"] <= 0:
+        return math.nan
+    return float((reader["count"] - 1) / reader["span"] * 1e9)
+
+
+def _spent(pid: int) -> int:
+    """CPU time of a process in nanoseconds, all of its threads, also those that ended."""
+    return time.clock_gettime_ns(~pid << 3 | 2)  # as clock_getcpuclockid gives it
+
+
+if __name__ == "__main__":
+    sys.exit(main())
