@@ -6,16 +6,29 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     hello        stay?                    agent, pid, root, run, time, boot_id; with `stay` one
                                           that has nothing to do waits half a minute for work
     deployments                           deployments: {name: {current, hash, created, creator,
-                                          lock: {owner, since} | null, units}}
-    generation   deployment, number?      generation: as in its file | null; numbers: all there are
-    status       deployment?              units: [state]
+                                          lock: {owner, since} | null, units, revision, pending:
+                                          {number, previous, wall, ...} | null}}
+    generations  deployment               generations: all, oldest first, without profiles: {number,
+                                          created, creator, revision, note, failure | null, hash,
+                                          units: names}; current, booted, pending
+    generation   deployment, number?      generation: as in its file | null; numbers: all there are;
+                                          missing: store paths of it that are not here
+    status       deployment?              units: [state]; missing: of what is current, if one asked
     secret       deployment, name, value (base64)
     secrets      deployment               names
     read_public  deployment, name         text | null
-    lock         deployment, owner        held until `unlock` or the end of this connection
+    lock         deployment, owner        held until `unlock`, the end of this connection, or 30 s
+                                          in which it says nothing (`hello` is enough)
     unlock       deployment
-    activate     deployment, profile, creator, expected (hash | null); needs the lock
-                                          number, started, restarted, stopped, kept
+    lock_all, unlock_all   owner          keeps everybody from locking anything
+    break_lock   deployment               broken: {owner, since} | null; whoever holds it is refused
+    activate     deployment, profile, creator, expected (hash | null), confirm_timeout?, revision?,
+                 note?; needs the lock    number, previous (what it would go back to), pending |
+                                          null, started, restarted, stopped, kept
+    confirm      deployment, number       what is on trial stays. Needs no lock
+    revert       deployment, reason; needs the lock    number that runs again | null
+    prune        keep; needs `lock_all`   removed: {deployment: numbers}; closure: store paths that
+                                          running units need
     stop         deployment; needs the lock       stopped: names, once all have ended
     restart      deployment, unit
     watch        deployment?              lines without end: the first has `units` with all states,
@@ -28,8 +41,11 @@ A unit's state: deployment, name, state, pid, since (epoch), restarts, exit ({co
 null; with `reason`: "watchdog" if that killed it), error, last_lines (of its log, at its last end
 if that was an error: 20 lines, 4 KiB at most), cores, ready, generation, fingerprint. In `watch`
 one that has gone has state "gone".
+With a `confirm_timeout` (seconds) an activated generation is on trial: unless it is confirmed in
+that time, the machine goes back to `previous` by itself, or to nothing.
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
-missing_paths (with paths), unknown (no such deployment or unit), upgrade_failed, io, internal.
+missing_paths (with paths), unknown (no such deployment or unit), gone_back (with current),
+not_pending (with current), upgrade_failed, io, internal.
 """
 
 from __future__ import annotations
@@ -90,6 +106,13 @@ class Request:
         if value is not None and (type(value) is not int or value < 0):
             raise bad(f"{field!r} must be a whole number from 0, not {_shown(value)}")
         return value
+
+    def seconds(self, field: str) -> float:
+        """0 when it is not given."""
+        value = self._data.get(field, 0)
+        if type(value) not in (int, float) or not 0 <= value < 1e9:
+            raise bad(f"{field!r} must be a number of seconds, not {_shown(value)}")
+        return float(value)
 
     def flag(self, field: str) -> bool:
         value = self._data.get(field, False)

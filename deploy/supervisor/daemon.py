@@ -30,6 +30,7 @@ from deploy.supervisor.process import remove
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Key
 from deploy.supervisor.sockets import Place
+from deploy.supervisor.switch import Switch
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -102,9 +103,11 @@ class Daemon:
         loop.add_signal_handler(signal.SIGTERM, self._ended.set)
         self._deployments = Deployments(self.layout)
         self._engine = Engine(self.layout, journal=Journal(self.layout), on_change=self._changed)
+        self._switch = Switch(self._engine, self._deployments)
         self._operations = Operations(
             self._engine,
             self._deployments,
+            self._switch,
             agent=self.agent,
             upgrade=self._upgrade,
             stay=self._stay,
@@ -121,6 +124,7 @@ class Daemon:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._switch.close()
         self._engine.leave()
         remove(self.layout.socket)
         if self._idle:
@@ -131,6 +135,7 @@ class Daemon:
 
     def _adopt(self) -> None:
         noted = Journal(self.layout).read()
+        self._switch.recover(noted)
         current: Dict[str, Tuple[int, Sequence[Unit]]] = {}
         for name in self._deployments.names():
             try:
@@ -149,6 +154,7 @@ class Daemon:
         slots = takeover(noted, orphans, wanted, time.monotonic())
         self._was_active = bool(current) or bool(slots)
         self._engine.adopt(slots, current, self._inherited.notify, self._inherited.sockets)
+        self._switch.resume()
 
     def _listen(self) -> socket.socket:
         if self._inherited.listener is not None:

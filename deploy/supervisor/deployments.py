@@ -6,16 +6,20 @@ Each change is one rename: a power cut leaves the old or the new. Standard libra
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import AbstractSet, Any, Dict, List, Optional
 
 from deploy.generation import Generation
 from deploy.profile import NAME, Profile
 from deploy.supervisor import files
+from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import remove
+
+log = logging.getLogger(__name__)
 
 
 class Unreadable(Exception):
@@ -32,12 +36,22 @@ class Deployments:
 
     def current(self, deployment: str) -> Optional[int]:
         """The number of the generation that should run; None while it is stopped."""
+        return _target(self.layout.current(deployment))
+
+    def booted(self, deployment: str) -> Optional[int]:
+        """The number of the generation that was confirmed last; None while it is stopped."""
+        return _target(self.layout.booted(deployment))
+
+    def pending(self, deployment: str) -> Optional[Pending]:
+        """The trial that goes on, if there is one."""
+        path = self.layout.pending(deployment)
         try:
-            target = os.readlink(str(self.layout.current(deployment)))
-        except OSError:
+            return Pending.from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
             return None
-        number = Path(target).stem
-        return int(number) if number.isdigit() else None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            log.error("%s cannot be read, what runs stays: %s", path, error)
+            return None
 
     def numbers(self, deployment: str) -> List[int]:
         files_ = _entries(self.layout.generations(deployment))
@@ -57,21 +71,51 @@ class Deployments:
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise Unreadable(f"{path} cannot be read as a generation: {error}") from error
 
-    def add(self, profile: Profile, created: float, creator: str) -> Generation:
-        """Writes the next generation; the current one stays what it is. Raises OSError."""
-        folder = private(self.layout.generations(profile.deployment))
-        number = max(self.numbers(profile.deployment), default=0) + 1
-        generation = Generation(number, profile, created, creator)
+    def write_pending(self, deployment: str, pending: Pending) -> None:
+        """Raises OSError."""
+        private(self.layout.deployment(deployment))
+        files.write(self.layout.pending(deployment), json.dumps(pending.to_json()).encode())
+
+    def remove_pending(self, deployment: str) -> None:
+        """Raises OSError."""
+        path = self.layout.pending(deployment)
+        if path.exists():
+            remove(path)
+            files.sync_folder(path.parent)
+
+    def add(self, generation: Generation) -> None:
+        """Writes its file, anew if there is one; what is current stays. Raises OSError."""
+        folder = private(self.layout.generations(generation.profile.deployment))
         data = json.dumps(generation.to_json(), indent=1).encode()
-        files.write(folder / f"{number}.json", data)
-        return generation
+        files.write(folder / f"{generation.number}.json", data)
 
     def switch(self, generation: Generation) -> None:
         """Makes the generation current, with its documents. Raises OSError."""
-        deployment = generation.profile.deployment
         self.write_documents(generation.profile)
-        target = f"generations/{generation.number}.json"
-        files.link(self.layout.current(deployment), target)
+        self.link_current(generation)
+
+    def link_current(self, generation: Generation) -> None:
+        """Raises OSError."""
+        name = generation.profile.deployment
+        files.link(self.layout.current(name), f"generations/{generation.number}.json")
+
+    def make_booted(self, generation: Generation) -> None:
+        """Notes that the generation was confirmed. Raises OSError."""
+        name = generation.profile.deployment
+        files.link(self.layout.booted(name), f"generations/{generation.number}.json")
+
+    def prune(self, deployment: str, keep: int, needed: AbstractSet[int]) -> List[int]:
+        """Removes all generations but the newest `keep` and those `needed`; what went.
+        Needs no free space. Raises OSError."""
+        numbers = self.numbers(deployment)
+        gone = [number for number in numbers[: len(numbers) - keep] if number not in needed]
+        for number in gone:
+            self.remove_generation(deployment, number)
+        return gone
+
+    def remove_generation(self, deployment: str, number: int) -> None:
+        """Raises OSError."""
+        remove(self.layout.generations(deployment) / f"{number}.json")
 
     def write_documents(self, profile: Profile) -> None:
         """Each is a new file, also if its text is the same: who reads it knows by that when another
@@ -86,6 +130,7 @@ class Deployments:
     def deactivate(self, deployment: str) -> None:
         """There is no current generation any more; generations are kept. Raises OSError."""
         remove(self.layout.current(deployment))
+        remove(self.layout.booted(deployment))
         if self.layout.deployment(deployment).is_dir():
             files.sync_folder(self.layout.deployment(deployment))
 
@@ -105,7 +150,12 @@ class Deployments:
                 "creator": None,
                 "lock": None,
                 "units": 0,
+                "revision": None,
+                "pending": None,
             }
+            pending = self.pending(name)
+            if pending is not None:
+                entry["pending"] = pending.to_json()
             try:
                 generation = self.generation(name)
             except Unreadable as error:
@@ -116,9 +166,25 @@ class Deployments:
                 entry["hash"] = generation.profile.hash
                 entry["created"] = generation.created
                 entry["creator"] = generation.creator
+                entry["revision"] = generation.revision
                 entry["units"] = len(generation.profile.units)
             shown[name] = entry
         return shown
+
+    def history(self, deployment: str) -> List[Dict[str, Any]]:
+        """All generations, oldest first, without their profiles. Raises Unreadable."""
+        rows: List[Dict[str, Any]] = []
+        for number in self.numbers(deployment):
+            generation = self.generation(deployment, number)
+            if generation is None:
+                continue  # removed meanwhile
+            row = generation.to_json()
+            del row["profile"]
+            row.setdefault("failure", None)
+            row["hash"] = generation.profile.hash
+            row["units"] = [unit.name for unit in generation.profile.units]
+            rows.append(row)
+        return rows
 
     # secrets
 
@@ -145,6 +211,15 @@ def _entries(folder: Path) -> List[Path]:
         return list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _target(link: Path) -> Optional[int]:
+    """The number of the generation to which a link points."""
+    try:
+        number = Path(os.readlink(str(link))).stem
+    except OSError:
+        return None
+    return int(number) if number.isdigit() else None
 
 
 def _named(path: Path) -> bool:

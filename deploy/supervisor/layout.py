@@ -58,6 +58,14 @@ class Layout:
     def current(self, deployment: str) -> Path:
         return self.deployment(deployment) / "current"
 
+    def booted(self, deployment: str) -> Path:
+        """The link to the generation that was confirmed last."""
+        return self.deployment(deployment) / "booted"
+
+    def pending(self, deployment: str) -> Path:
+        """The note of a generation that is on trial."""
+        return self.deployment(deployment) / "pending.json"
+
     def documents(self, deployment: str) -> Path:
         return self.deployment(deployment) / "documents"
 

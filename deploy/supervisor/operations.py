@@ -6,15 +6,17 @@ import errno
 import logging
 import os
 import time
-from typing import Any, Awaitable, Callable, Dict, Optional
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Set
 
+from deploy.profile import Profile
 from deploy.store.path import TREE_NAME
 from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
-from deploy.supervisor.locks import Locks
+from deploy.supervisor.locks import EVERYTHING, Locks
 from deploy.supervisor.process import boot_id
 from deploy.supervisor.slot import Key
+from deploy.supervisor.switch import Switch
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +32,18 @@ class Operations:
         self,
         engine: Engine,
         deployments: Deployments,
+        switch: Switch,
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
         stay: Callable[[], None],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
         self.deployments = deployments
-        self.locks = Locks()
+        self.switch = switch
+        self.locks = Locks(monotonic)
         self._agent = agent
         self._upgrade = upgrade
         self._stay = stay
@@ -46,6 +51,7 @@ class Operations:
         self._table: Dict[str, Callable[[Request, object], Awaitable[Answer]]] = {
             "hello": self._hello,
             "deployments": self._deployments,
+            "generations": self._generations,
             "generation": self._generation,
             "status": self._status,
             "secret": self._secret,
@@ -53,7 +59,13 @@ class Operations:
             "read_public": self._read_public,
             "lock": self._lock,
             "unlock": self._unlock,
+            "lock_all": self._lock_all,
+            "unlock_all": self._unlock_all,
+            "break_lock": self._break_lock,
             "activate": self._activate,
+            "confirm": self._confirm,
+            "revert": self._revert,
+            "prune": self._prune,
             "stop": self._stop,
             "restart": self._restart,
             "upgrade": self._do_upgrade,
@@ -98,10 +110,26 @@ class Operations:
         return {
             "generation": None if found is None else found.to_json(),
             "numbers": self.deployments.numbers(name),
+            "missing": [] if found is None else self._missing(found.profile),
+        }
+
+    async def _generations(self, request: Request, session: object) -> Answer:
+        name = request.name("deployment")
+        pending = self.deployments.pending(name)
+        return {
+            "generations": self.deployments.history(name),
+            "current": self.deployments.current(name),
+            "booted": self.deployments.booted(name),
+            "pending": None if pending is None else pending.to_json(),
         }
 
     async def _status(self, request: Request, session: object) -> Answer:
-        return {"units": self.engine.states(request.optional_name("deployment"))}
+        name = request.optional_name("deployment")
+        answer: Answer = {"units": self.engine.states(name)}
+        if name is not None:
+            generation = self.deployments.generation(name)
+            answer["missing"] = [] if generation is None else self._missing(generation.profile)
+        return answer
 
     async def _secret(self, request: Request, session: object) -> Answer:
         name, value = request.name("name"), request.base64("value")
@@ -125,9 +153,24 @@ class Operations:
         self.locks.release(request.name("deployment"), session)
         return {}
 
+    async def _lock_all(self, request: Request, session: object) -> Answer:
+        self.locks.take_everything(session, request.text("owner"), self._clock())
+        return {}
+
+    async def _unlock_all(self, request: Request, session: object) -> Answer:
+        self.locks.release_everything(session)
+        return {}
+
+    async def _break_lock(self, request: Request, session: object) -> Answer:
+        lock = self.locks.break_lock(request.name("deployment"))
+        return {"broken": None if lock is None else lock.to_json()}
+
     async def _activate(self, request: Request, session: object) -> Answer:
         name, creator = request.name("deployment"), request.text("creator")
         profile, expected = request.profile("profile"), request.optional_text("expected")
+        confirm_timeout = request.seconds("confirm_timeout")
+        revision = request.optional_text("revision") or ""
+        note = request.optional_text("note") or ""
         if profile.deployment != name:
             raise bad(f"the profile is of deployment {profile.deployment!r}, not of {name!r}")
         if name in RESERVED:
@@ -141,37 +184,74 @@ class Operations:
         if found != expected:
             shown = "nothing" if found is None else f"profile {found}"
             raise Refusal("stale", f"the plan is stale: {shown} is current now", hash=found)
-        missing = [path for path in self._needed(profile) if not self._has(path)]
+        missing = self._missing(profile)
         if missing:
             raise Refusal(
                 "missing_paths",
                 f"{len(missing)} store paths are missing, {missing[0]} among them",
                 paths=missing,
             )
-        if current is None or found != profile.hash:
-            current = self.deployments.add(profile, self._clock(), creator)
-            self.deployments.switch(current)
-        log.info("%s: generation %d is current (%s)", name, current.number, creator)
-        difference = self.engine.activate(name, current.number, profile.units)
+        activation = self.switch.activate(
+            profile, creator, confirm_timeout=confirm_timeout, revision=revision, note=note
+        )
+        difference, pending = activation.difference, activation.pending
+        previous = None if current is None else current.number
         return {
-            "number": current.number,
+            "number": activation.generation.number,
+            "previous": previous if pending is None else pending.previous,
+            "pending": None if pending is None else pending.to_json(),
             "started": list(difference.started),
             "restarted": list(difference.restarted),
             "stopped": list(difference.stopped),
             "kept": list(difference.kept),
         }
 
-    def _needed(self, profile: Any) -> list[str]:
+    def _missing(self, profile: Profile) -> List[str]:
         links = {unit.links for unit in profile.units if unit.links is not None}
-        return sorted({*profile.closure, *links})
+        return [path for path in sorted({*profile.closure, *links}) if not self._has(path)]
 
     def _has(self, path: str) -> bool:
         return bool(TREE_NAME.match(path)) and self.deployments.layout.tree(path).is_dir()
 
+    async def _confirm(self, request: Request, session: object) -> Answer:
+        number = request.number("number")
+        if number is None:
+            raise bad("'number' must be that of a generation")
+        self.switch.confirm(request.name("deployment"), number)
+        return {"number": number}
+
+    async def _revert(self, request: Request, session: object) -> Answer:
+        name, reason = request.name("deployment"), request.text("reason")
+        self.locks.check(name, session)
+        return {"number": self.switch.revert(name, reason)}
+
+    async def _prune(self, request: Request, session: object) -> Answer:
+        keep = request.number("keep")
+        if not keep:
+            raise bad("'keep' must be 1 at least")
+        self.locks.check(EVERYTHING, session)
+        slots = self.engine.units.slots.values()
+        removed: Dict[str, List[int]] = {}
+        for name in self.deployments.names():
+            needed: Set[Optional[int]] = {
+                self.deployments.current(name),
+                self.deployments.booted(name),
+                *(slot.generation for slot in slots if slot.key.deployment == name),
+            }
+            pending = self.deployments.pending(name)
+            if pending is not None:
+                needed |= {pending.number, pending.previous}
+            numbers = {number for number in needed if number is not None}
+            removed[name] = self.deployments.prune(name, keep, numbers)
+        # what leaves still runs from what it was started from
+        running = [slot.actual for slot in slots if slot.actual is not None]
+        closure = sorted({path for unit in running for path in unit.closure})
+        return {"removed": removed, "closure": closure}
+
     async def _stop(self, request: Request, session: object) -> Answer:
         name = request.name("deployment")
         self.locks.check(name, session)
-        self.deployments.deactivate(name)  # first: whatever happens now, it does not come back
+        self.switch.forget(name)  # first: whatever happens now, it does not come back
         names = [state["name"] for state in self.engine.states(name)]
         log.info("%s: stops", name)
         await self.engine.stop(name)

@@ -41,8 +41,10 @@ class Session:
                 if not data:
                     return
                 for line in lines.feed(data):
+                    self._operations.locks.heard(self, busy=True)
                     if not await self._line(line):
                         return
+                    self._operations.locks.heard(self, busy=False)
         except (ConnectionError, asyncio.TimeoutError):  # noqa: UP041 (differs in 3.8)
             return  # the client went, or reads nothing
         finally:
