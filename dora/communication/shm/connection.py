@@ -134,20 +134,10 @@ class Connection:
             self.parting = word.why
 
 
-class Value:
-    """Decodes when it is called. `place` is a Region, or bytes that were copied out."""
-
-    __slots__ = ("_connection", "_form", "_place")
-
-    def __init__(self, form: int, place: Region | bytes, connection: Connection) -> None:
-        self._form = form
-        self._place = place
-        self._connection = connection
-
-    def __call__(self) -> Any:
-        place = self._place
-        buffer = place if isinstance(place, bytes) else place.buffer()
-        return values.unpack(self._form, buffer, self._connection.schema)
+def read_value(form: int, place: Region | bytes, connection: Connection) -> Any:
+    """The Arrow array. `place` is a Region, or bytes that were copied out."""
+    buffer = place if isinstance(place, bytes) else place.buffer()
+    return values.unpack(form, buffer, connection.schema)
 
 
 class _Nowhere:

@@ -48,7 +48,7 @@ class Dialer:
 
     def connect(self) -> None:
         """Tries, and tries again until it is connected or closed."""
-        if self._closed:
+        if self._closed or self._connection is not None:
             return
         if self._has_ended is not None and not self._looking:
             self._looking = True

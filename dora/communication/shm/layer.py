@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+import select
 import threading
+import time
 from pathlib import Path
 
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST
@@ -16,6 +18,8 @@ from dora.communication.shm.publisher import ShmPublisher
 from dora.communication.shm.reactor import Reactor
 from dora.communication.shm.readers import Attendance, Readers
 from dora.communication.shm.subscription import ShmSubscription
+
+_MEETING = 1.0  # s; it takes a millisecond
 
 _OPEN_FILES = 8192  # four for each subscription; what a process starts with is often 1024
 
@@ -65,7 +69,9 @@ class ShmLayer:
         self._endings.clear(node)
         with self._pool.lock:
             shared = self._readers.route(route)
+            shared.published = True
             shared.finished = False
+        self._meet_ourselves(route)
         return ShmPublisher(self._pool, shared, lambda: self._endings.add(node, route))
 
     def subscribe(self, route: str, queue_size: int, queue_policy: str) -> ShmSubscription:
@@ -84,6 +90,7 @@ class ShmLayer:
         )
         self._dialers[subscription] = dialer
         self._reactor.call(dialer.connect)
+        self._meet_ourselves(route)
         return subscription
 
     def attendance(self) -> Attendance:
@@ -114,6 +121,27 @@ class ShmLayer:
         self._readers.abandon()
         self._reactor.abandon()
         self._dialers.clear()
+
+    def _meet_ourselves(self, route: str) -> None:
+        """Waits until our own subscriptions of a route that we publish are connected: nobody else
+        would wait for them, and the first message might be missed."""
+        dialers = [it for subscription, it in self._dialers.items() if subscription.route == route]
+        with self._pool.lock:
+            shared = self._readers.route(route)
+        if not dialers or not shared.published:
+            return
+        for dialer in dialers:
+            self._reactor.call(dialer.connect)
+        deadline = time.monotonic() + _MEETING
+        with self._readers.attendance() as changes:
+            poll = select.poll()
+            poll.register(changes.fileno(), select.POLLIN)
+            while sum(subscriber.ours for subscriber in shared.subscribers) < len(dialers):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return  # another process has taken our name over
+                poll.poll(left * 1000 + 1)
+                changes.present()
 
     def _forget(self, subscription: ShmSubscription) -> None:
         dialer = self._dialers.pop(subscription, None)

@@ -35,11 +35,12 @@ _POOL_LOOK = 0.002  # s
 class Route:
     """What the publishers of one route share. `subscribers` is replaced, never changed."""
 
-    __slots__ = ("finished", "name", "refused", "subscribers")
+    __slots__ = ("finished", "name", "published", "refused", "subscribers")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.subscribers: tuple[Subscriber, ...] = ()
+        self.published = False
         self.finished = False
         self.refused = 0  # messages for which the pool had no room
 

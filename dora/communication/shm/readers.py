@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from socket import socket
@@ -38,6 +39,7 @@ class Readers:
         self._listeners: dict[Path, Listener] = {}
         self._peers: dict[int, tuple[socket, Subscriber | None]] = {}
         self._wakes: list[int] = []
+        self._waking = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Readers: {sorted(self.present())} of {sorted(self._routes)}>"
@@ -105,10 +107,12 @@ class Readers:
             route.subscribers = ()
 
     def watch_changes(self, wake: int) -> None:
-        self._wakes.append(wake)
+        with self._waking:
+            self._wakes.append(wake)
 
     def forget_changes(self, wake: int) -> None:
-        self._wakes.remove(wake)
+        with self._waking:  # after this nobody writes to it: the number may be used again
+            self._wakes.remove(wake)
 
     def _accept(self, listening: socket) -> None:
         try:
@@ -170,7 +174,7 @@ class Readers:
             return
         self._peers[fd] = (sock, subscriber)
         if peer_of(sock)[0] == os.getpid():
-            subscriber.never_block()
+            subscriber.mark_ours()
         arena = self._pool.arena.open_for_reading()
         try:
             # Before the first record, so that the reader always has it in time.
@@ -207,8 +211,9 @@ class Readers:
         sock.close()
 
     def _tell(self) -> None:
-        for wake in list(self._wakes):
-            os.eventfd_write(wake, 1)
+        with self._waking:
+            for wake in self._wakes:
+                os.eventfd_write(wake, 1)
 
 
 class Attendance:

@@ -39,6 +39,7 @@ class Subscriber:
         "epoch",
         "listening",
         "node",
+        "ours",
         "pipe",
         "released",
         "room",
@@ -76,6 +77,7 @@ class Subscriber:
         self.slots = slots
         self.alive = True
         self.listening = True
+        self.ours = False
         self.closed = False  # the last thing it was told is that the route is closed
         self.room = 0
         self._count = array.array("i", [0])
@@ -85,8 +87,9 @@ class Subscriber:
         state = "listening" if self.listening else "leaving" if self.alive else "gone"
         return f"<Subscriber {self.node or 'somebody'} of {self.route}, {state}>"
 
-    def never_block(self) -> None:
-        """For a subscription of this very process, which could not read while it waits."""
+    def mark_ours(self) -> None:
+        """A subscription of this very process, which could not read while it waits for itself."""
+        self.ours = True
         if self.blocking:
             self.blocking = False
             self.size = capacity(self.size, BACKPRESSURE)

@@ -9,10 +9,11 @@ import os
 import termios
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dora.communication.base import Kind, Message
-from dora.communication.shm.connection import Connection, Region, Value
+from dora.communication.shm.connection import Connection, Region, read_value
 from dora.communication.shm.forks import abandon_in_children
 from dora.communication.shm.record import CLOSED, RECORD, SIZE
 from dora.communication.shm.table import SLOTS
@@ -163,11 +164,11 @@ class ShmSubscription:
         ) = RECORD.unpack(data)
         if kind == CLOSED:
             return Message(Kind.CLOSED, timestamp, {}, _nothing)
-        with self._lock:
-            connection = self._connections.get(epoch)
-            if connection is None:
-                raise ValueError(f"a record of unknown epoch {epoch}")
-            if self._dead and connection not in self._dead:
+        connection = self._connections.get(epoch)
+        if connection is None:
+            raise ValueError(f"a record of unknown epoch {epoch}")
+        if self._dead and connection not in self._dead:
+            with self._lock:
                 self._purge()  # records of one pipe come in order: theirs are all taken
         chunk = connection.chunks.get(first)
         if chunk is None or chunk.pages != pages:
@@ -190,7 +191,8 @@ class ShmSubscription:
             place = Region(connection.lease, slot, generation, chunk, start, length)
             text = chunk.map[middle:end] if extra else b""
         metadata: Metadata = from_json(text) if extra else {}
-        return Message(Kind.DATA, timestamp, metadata, Value(form, place, connection))
+        value = partial(read_value, form, place, connection)
+        return Message(Kind.DATA, timestamp, metadata, value)
 
     def _waiting(self) -> int:
         """How many records are in the pipe."""
