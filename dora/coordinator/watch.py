@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.connection.base import Connector
-from deploy.errors import MachineError
+from deploy.errors import MachineError, Refused
 from deploy.events import Emit, LinkBack, LinkLost, UnitChanged
 from deploy.inventory import Machine
 from deploy.session import Session
 
 SILENCE = 4.0  # seconds without a heartbeat (there is one each second) until a link counts as lost
+NO_LOGS = 2.0  # seconds until a machine on which nothing of the deployment ever ran is asked again
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ async def _watch_machine(
                 emit(LinkBack(machine.id, time.time() - lost))
                 lost = None
             async with asyncio.TaskGroup() as group:
-                group.create_task(_states(session, deployment, emit, on_alive=lambda: None))
+                group.create_task(_states(session, deployment, emit))
                 group.create_task(_lines(session, deployment, tail, on_line))
         except* MachineError as errors:
             if lost is None:
@@ -98,21 +99,21 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> str:
     return error.reason if isinstance(error, MachineError) else str(error)
 
 
-async def _states(
-    session: Session, deployment: str, emit: Emit, on_alive: Callable[[], None]
-) -> None:
+async def _states(session: Session, deployment: str, emit: Emit) -> None:
     """Raises MachineError when the link is silent for too long, or ends."""
     known: dict[str, Any] = {}
     rows = session.stream("watch", deployment=deployment)
     try:
         while True:
             try:
-                row = await asyncio.wait_for(anext(rows), SILENCE)
+                # Not `wait_for`: Python 3.11's takes a result that comes at the same moment for
+                # more important than being cancelled, and then nobody could end us any more.
+                async with asyncio.timeout(SILENCE):
+                    row = await anext(rows)
             except TimeoutError:
                 raise MachineError(session.machine.id, f"silent for {SILENCE:.0f} s") from None
             except StopAsyncIteration:
                 raise MachineError(session.machine.id, "its supervisor ended") from None
-            on_alive()
             for state in row.get("units", ()):
                 if known.get(state["name"]) != (state["state"], state.get("pid")):
                     if state["name"] in known:
@@ -125,9 +126,16 @@ async def _states(
 async def _lines(
     session: Session, deployment: str, tail: int, on_line: Callable[[Line], None]
 ) -> None:
-    async for line in follow(session, deployment, tail=tail):
-        on_line(line)
-    raise MachineError(session.machine.id, "its supervisor ended")
+    while True:
+        try:
+            async for line in follow(session, deployment, tail=tail):
+                on_line(line)
+        except Refused as refused:
+            if refused.code != "unknown":
+                raise
+            await asyncio.sleep(NO_LOGS)  # nothing of it ran there; the link is fine
+        else:
+            raise MachineError(session.machine.id, "its supervisor ended")
 
 
 async def follow(
