@@ -19,7 +19,15 @@ from dora.communication.layers import Layers
 from dora.errors import DoraError
 from dora.protocol.config import NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
-from dora.protocol.supervision import RESTARTS, ControlPipe, notify_ready
+from dora.protocol.supervision import (
+    NOTIFY_SOCKET,
+    RESTARTS,
+    ControlPipe,
+    notify_ready,
+    notify_status,
+)
+from dora.protocol.traffic import Traffic
+from dora.reporter import Reporter
 from dora.sample import Draft
 from dora.stream import EventStream
 
@@ -41,6 +49,7 @@ class Participation:
         self.config = config
         self.restarts = _restarts()
         self._process = os.getpid()
+        self._sent = dict.fromkeys(config.outputs, 0)  # two threads at once may miss one
         self._end = threading.Lock()
         self._summary = read_summary(config)
         self._layers = Layers(config, returns=self._restart_policy() != "never")
@@ -66,16 +75,25 @@ class Participation:
             self._control,
             ignore_timers_at_end=bool(descriptor.get("exit_when_nodes_finish")),
         )
+        supervised = NOTIFY_SOCKET in os.environ
+        self._reporter = Reporter(self._traffic, notify_status) if supervised else None
 
     def send(self, output: str, value: Any, metadata: Mapping[str, Any]) -> None:
         """Raises KeyError for an output that the node does not have, TypeError for a bad value."""
         timestamp = time.time_ns()
         for publisher in self._publishers[output]:
             publisher.send(value, metadata, timestamp)
+        self._sent[output] += 1
 
     def draft(self, output: str, nbytes: int) -> Draft:
         """Memory for one message. Raises KeyError for an output that the node does not have."""
-        return Draft(self._publishers[output], nbytes)
+        return Draft(self._publishers[output], nbytes, lambda: self._count(output))
+
+    def _count(self, output: str) -> None:
+        self._sent[output] += 1
+
+    def _traffic(self) -> Traffic:
+        return Traffic.of(self.stream.traffic(), self._sent)
 
     def end(self) -> None:
         """Closes the outputs unless the node may come back, then gives everything back.
@@ -84,6 +102,8 @@ class Participation:
         """
         if os.getpid() != self._process or not self._end.acquire(blocking=False):
             return
+        if self._reporter is not None:
+            self._reporter.end()
         why = self._why()
         if why == "finished":
             self._finish()

@@ -7,7 +7,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dora import arrow
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 class Draft:
     """Memory for one message of an output: shared where one of its publishers has it to lend."""
 
-    def __init__(self, publishers: Sequence[Publisher], nbytes: int) -> None:
+    def __init__(
+        self,
+        publishers: Sequence[Publisher],
+        nbytes: int,
+        sent: Callable[[], None] | None = None,  # called once the message is out
+    ) -> None:
         self.nbytes = nbytes
+        self._sent = sent
         self._publishers = publishers
         self._lender: Publisher | None = None
         self._loan: Loan | None = None
@@ -44,6 +50,8 @@ class Draft:
                 self._loan.send(metadata, timestamp, form)
             else:
                 publisher.send(arrow.decode(form, self.view()), metadata, timestamp)
+        if self._sent is not None:
+            self._sent()
 
 
 class Sample:

@@ -23,6 +23,7 @@ from dora.event import (
 from dora.inputs import Inputs
 from dora.protocol.config import InputConfig
 from dora.protocol.supervision import STOP, ControlPipe
+from dora.protocol.traffic import InputTraffic
 from dora.timers import Timers
 
 logger = logging.getLogger("dora")
@@ -63,6 +64,7 @@ class EventStream:
         self._allowance: dict[str, int] | None = None  # after a stop: how much each may still give
         self._ended = False
         self.stopped = False  # somebody asked the node to leave
+        self._received = dict.fromkeys(inputs, 0)
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
         self._plain = not timers and not any(i.timeout for i in inputs.values())
         self._epoll = select.epoll()
@@ -107,6 +109,7 @@ class EventStream:
                 if message is not None:
                     self._inputs.served(name)
                     if message.kind is Kind.DATA:
+                        self._received[name] += 1
                         return input_event(name, message)
                     return self._close(name) or self.take()
         now = self._clock()
@@ -144,6 +147,13 @@ class EventStream:
             return False
         self._seen = []
         return not self._ready(self._epoll.poll(0), self._clock()) and not self._pending
+
+    def traffic(self) -> dict[str, InputTraffic]:
+        """What each input has given so far, and lost. From any thread."""
+        lost = {name: it.dropped for name, it in self._subscriptions.items()}
+        return {
+            name: InputTraffic(count, lost.get(name, 0)) for name, count in self._received.items()
+        }
 
     def close(self) -> None:
         """Gives the epoll back; subscriptions belong to their layers. May be called twice."""
@@ -186,6 +196,7 @@ class EventStream:
         subscription = self._subscriptions.get(name)
         if subscription is None:
             tick = self._timers.take(name, now)
+            self._received[name] += 1
             return tick_event(name, time.time_ns() - (now - tick))
         message = subscription.receive()
         if message is None:
@@ -207,6 +218,7 @@ class EventStream:
 
     def _deliver(self, name: str, message: Message, now: int) -> Event:
         event = input_event(name, message)
+        self._received[name] += 1
         if self._inputs.heard(name, now / 1e9):
             self._pending.append(event)
             return input_recovered_event(name)

@@ -64,7 +64,12 @@ class Engine:
         self._processes = Processes(layout, mortal=mortal)
         self._exits = Exits(loop, self._exited)
         self.notifications = Notifications(
-            loop, layout, on_ready=self._ready, on_alive=self._alive, on_store=self._stored
+            loop,
+            layout,
+            on_ready=self._ready,
+            on_alive=self._alive,
+            on_status=self._said,
+            on_store=self._stored,
         )
         self.sockets = Sockets(layout)
         self._complaints: Dict[Place, str] = {}  # why a socket could not be bound, said once
@@ -165,6 +170,7 @@ class Engine:
             "restarts": slot.restarts,
             "exit": None if slot.exit is None else slot.exit.to_json(),
             "error": slot.error,
+            "status": slot.status,
             "last_lines": list(slot.last_lines),
             "cores": [] if slot.pid is None else cores_of(slot.pid),
             "ready": slot.ready,
@@ -226,6 +232,11 @@ class Engine:
 
     def _alive(self, key: Key) -> None:
         self.units.alive(key, self._clock())  # a tick that comes too early finds nothing to do
+
+    def _said(self, key: Key, text: str) -> None:
+        # Not worth a write of the journal each time: units say it again when it changes.
+        if self.units.said(key, text) and self._on_change is not None:
+            self._on_change({key})
 
     def _stored(self, key: Key, name: str, descriptor: int) -> None:
         slot = self.units.slots.get(key)

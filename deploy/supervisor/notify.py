@@ -20,10 +20,11 @@ MOST_DESCRIPTORS = 16  # in one message; the kernel closes what is beyond
 
 
 class Notifications:
-    """Tells what units say. STOPPING, STATUS and others are taken, not used.
+    """Tells what units say. STOPPING and others are taken, not used.
 
-    `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, and for FDSTORE=1 with FDNAME
-    `on_store(key, name, descriptor)`; the descriptor is the callee's.
+    `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, `on_status(key, text)` for
+    STATUS=text, and for FDSTORE=1 with FDNAME `on_store(key, name, descriptor)`; the descriptor is
+    the callee's.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Notifications:
         *,
         on_ready: Callable[[Key], None],
         on_alive: Callable[[Key], None],
+        on_status: Callable[[Key, str], None],
         on_store: Callable[[Key, str, int], None],
     ) -> None:
         self._loop = loop
         self._layout = layout
         self._on_ready = on_ready
         self._on_alive = on_alive
+        self._on_status = on_status
         self._on_store = on_store
         self._sockets: Dict[Key, socket.socket] = {}
 
@@ -109,6 +112,9 @@ class Notifications:
                     self._on_store(key, names[0].decode(errors="replace"), descriptor)
                 else:
                     os.close(descriptor)
+            for line in lines:
+                if line.startswith(b"STATUS="):
+                    self._on_status(key, line[len(b"STATUS=") :].decode(errors="replace"))
             if b"WATCHDOG=1" in lines:
                 self._on_alive(key)
             if b"READY=1" in lines:

@@ -59,6 +59,7 @@ class Slot:
     attempts: int = 0  # restarts that count for the restart policy
     exit: Optional[Exit] = None
     error: Optional[str] = None
+    status: Optional[str] = None  # what the process last said of itself; whatever that means
     last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
     beat: Optional[float] = None  # when it last showed that it lives, since it is ready
     hung: bool = False  # its watchdog expired
@@ -140,6 +141,7 @@ class Slot:
             "attempts": self.attempts,
             "exit": None if self.exit is None else self.exit.to_json(),
             "error": self.error,
+            "status": self.status,
             "last_lines": self.last_lines,
             "hung": self.hung,
             "answer_by": self.answer_by,
@@ -178,6 +180,7 @@ class Slot:
             attempts=int(data["attempts"]),
             exit=None if data["exit"] is None else Exit.from_json(data["exit"]),
             error=data["error"],
+            status=data.get("status"),
             last_lines=tuple(str(line) for line in data.get("last_lines", ())),
             hung=hung,
             answer_by=data.get("answer_by"),

@@ -138,6 +138,7 @@ class Units:
         if slot.window is None:
             slot.window = now
         slot.error = None
+        slot.status = None
         slot.beat = None
         self._changed.add(key)
         if slot.wanted is not None and slot.wanted.readiness != "notify":
@@ -190,6 +191,14 @@ class Units:
         slot = self.slots.get(key)
         if slot is not None and slot.ready:
             slot.beat = now
+
+    def said(self, key: Key, text: str) -> bool:
+        """The unit said what it is at. Whether that is news; nothing follows from it."""
+        slot = self.slots.get(key)
+        if slot is None or slot.pid is None or slot.status == text:
+            return False
+        slot.status = text
+        return True
 
     def deaf(self, key: Key, now: float) -> List[Action]:
         """Nobody listens on the control pipe of a unit that was asked to stop."""

@@ -18,6 +18,7 @@ from dora.cli.output import Output
 from dora.coordinator.contact import contact
 from dora.coordinator.status import NodeStatus, Status, status
 
+TITLES = ["DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED", "CORES"]
 COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "yellow"}
 
 
@@ -55,15 +56,26 @@ async def command(
 def _json(result: Status) -> dict[str, Any]:
     return {
         "nodes": [
-            {**asdict(row), "cores": list(row.cores), "ready": row.state == "running"}
+            {**_row(row), **_traffic(row), "ready": row.state == "running"}
             for row in result.nodes
             if not row.infrastructure
         ],
-        "routers": [
-            {**asdict(row), "cores": list(row.cores)} for row in result.nodes if row.infrastructure
-        ],
+        "routers": [_row(row) for row in result.nodes if row.infrastructure],
         "machines": result.machines,
     }
+
+
+def _row(row: NodeStatus) -> dict[str, Any]:
+    data = {**asdict(row), "cores": list(row.cores)}
+    del data["traffic"]
+    return data
+
+
+def _traffic(row: NodeStatus) -> dict[str, Any]:
+    """Null where the node has not said."""
+    if row.traffic is None:
+        return dict.fromkeys(("received", "sent", "dropped", "inputs", "outputs"))
+    return asdict(row.traffic)
 
 
 def _text(console: Console, result: Status) -> None:
@@ -71,7 +83,7 @@ def _text(console: Console, result: Status) -> None:
         console.print("nothing is deployed")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "CORES"):
+    for title in TITLES:
         table.add_column(title)
     for row in result.nodes:
         colour = COLOURS.get(row.state, "dim")
@@ -83,6 +95,7 @@ def _text(console: Console, result: Status) -> None:
             str(row.pid or ""),
             _age(row),
             str(row.restarts or ""),
+            str(row.traffic.dropped or "") if row.traffic else "",
             cores_text(row.cores),
         )
     console.print(table)

@@ -11,6 +11,7 @@ from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+from dora.protocol.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class NodeStatus:
     generation: int | None = None
     error: str | None = None
     exit: Mapping[str, Any] | None = None
+    traffic: Traffic | None = None  # since the process started; None if it has not said
     reason: str | None = None  # of its placement
     infrastructure: bool = False  # a router, not a node of the flow file
 
@@ -126,4 +128,15 @@ def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
         "cores": tuple(state.get("cores") or ()),
         "error": state.get("error"),
         "exit": state.get("exit"),
+        "traffic": _traffic(state.get("status")),
     }
+
+
+def _traffic(text: str | None) -> Traffic | None:
+    """None also for the status of a program that does not use our library."""
+    if text is None:
+        return None
+    try:
+        return Traffic.from_text(text)
+    except ValueError:
+        return None

@@ -26,6 +26,7 @@ STATUS = "status"
 _LONGEST_LINE = 4096
 _FIRST_SOCKET = 3
 _ALIVE = "WATCHDOG=1"
+_STATUS = "STATUS="
 
 logger = logging.getLogger("dora")
 
@@ -35,6 +36,7 @@ class _Said:
     """What this process has told and was given, for when it is asked again."""
 
     ready: bool = False
+    status: str | None = None
     sockets: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> descriptor, inode
 
 
@@ -90,6 +92,8 @@ class ControlPipe:
         said = [line.decode("utf-8", "replace").strip() for line in lines]
         if STATUS in said and _said.ready:
             notify_ready()
+            if _said.status is not None:
+                notify_status(_said.status)
             _give_sockets()
         self._unread += [line for line in said if line != STATUS]
 
@@ -107,6 +111,12 @@ def notify_ready() -> None:
 def notify_alive() -> None:
     """Tells $NOTIFY_SOCKET that this process does not hang; see `watchdog_interval`."""
     _notify(_ALIVE)
+
+
+def notify_status(text: str) -> bool:
+    """Tells $NOTIFY_SOCKET what this process is at: one line, below 4 KB. Whether it was heard."""
+    _said.status = text
+    return _notify(f"{_STATUS}{text}")
 
 
 def watchdog_interval() -> float | None:
@@ -150,10 +160,10 @@ def _give_sockets() -> None:
             _notify(f"FDSTORE=1\nFDNAME={name}", fd)
 
 
-def _notify(message: str, *descriptors: int) -> None:
+def _notify(message: str, *descriptors: int) -> bool:
     path = os.environ.get(NOTIFY_SOCKET)
     if not path:
-        return
+        return False
     address = "\0" + path[1:] if path.startswith("@") else path
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
@@ -162,6 +172,9 @@ def _notify(message: str, *descriptors: int) -> None:
                 [message.encode()], rights if descriptors else [], socket.MSG_DONTWAIT, address
             )
         except OSError as error:
-            # a WATCHDOG=1 is said often, and one that finds the queue full of others is not missed
-            level = logging.DEBUG if message == _ALIVE else logging.WARNING
+            # these are said often, and one that finds the queue full of others is not missed
+            often = message.startswith((_ALIVE, _STATUS))
+            level = logging.DEBUG if often else logging.WARNING
             logger.log(level, "nobody hears %s (%s): %s", message.split("\n")[0], path, error)
+            return False
+    return True

@@ -1,0 +1,53 @@
+"""What a node says of its messages, and what is made of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dora.protocol.traffic import MOST, InputTraffic, Traffic
+
+counts = st.integers(0, 2**63)
+names = st.text(min_size=1, max_size=60)
+
+
+@given(
+    st.dictionaries(names, st.builds(InputTraffic, counts, counts), max_size=4),
+    st.dictionaries(names, counts, max_size=4),
+)
+def test_traffic_comes_back_from_one_short_line(
+    inputs: dict[str, InputTraffic], outputs: dict[str, int]
+) -> None:
+    """Whatever inputs and outputs are called."""
+    traffic = Traffic.of(inputs, outputs)
+    text = traffic.to_text()
+    assert traffic == Traffic.from_text(text)
+    assert "\n" not in text
+
+
+def test_of_very_many_outputs_the_sums_remain() -> None:
+    """What does not fit a datagram would not be heard at all."""
+    traffic = Traffic.of(
+        {"in": InputTraffic(5, 2)}, {f"an output with number {n}": n for n in range(200)}
+    )
+    text = traffic.to_text()
+    assert len(text.encode()) < MOST
+    assert Traffic(received=5, sent=sum(range(200)), dropped=2) == Traffic.from_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "warming up",
+        "[]",
+        "{}",
+        '{"received":1,"sent":1}',
+        '{"received":[],"sent":1,"dropped":0}',
+    ],
+)
+def test_what_other_programs_say_is_no_traffic(text: str) -> None:
+    """A ValueError, so that it is left alone."""
+    with pytest.raises(ValueError, match="not a node's traffic"):
+        Traffic.from_text(text)

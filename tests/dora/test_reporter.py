@@ -1,0 +1,137 @@
+"""What a node says about once a second of what goes through it."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from dora.protocol.config import InputConfig
+from dora.protocol.traffic import InputTraffic, Traffic
+from dora.reporter import Reporter
+from tests.dora.harness import PATIENCE, Playground, playground, wait_until
+
+
+class Look:
+    """Traffic that a test changes, and what was said of it."""
+
+    def __init__(self) -> None:
+        self.sent = 1
+        self.heard = True
+        self.said: queue.Queue[int] = queue.Queue()
+
+    def __call__(self) -> Traffic:
+        return Traffic(sent=self.sent)
+
+    def say(self, text: str) -> bool:
+        self.said.put(Traffic.from_text(text).sent)
+        return self.heard
+
+
+def test_it_is_said_while_it_changes_and_once_more_at_the_end() -> None:
+    """Not again and again when it stays the same."""
+    look = Look()
+    reporter = Reporter(look, look.say, interval=0.01)
+    assert 1 == look.said.get(timeout=PATIENCE)
+    look.sent = 2
+    assert 2 == look.said.get(timeout=PATIENCE)
+    with pytest.raises(queue.Empty):
+        look.said.get(timeout=0.2)
+    reporter.end()
+    reporter.end()
+    assert look.said.empty()
+
+
+def test_what_nobody_heard_is_said_again() -> None:
+    """A supervisor that is being replaced misses nothing for good."""
+    look = Look()
+    look.heard = False
+    reporter = Reporter(look, look.say, interval=0.01)
+    assert [1, 1] == [look.said.get(timeout=PATIENCE) for _ in range(2)]
+    reporter.end()
+
+
+def test_the_last_word_holds_what_came_since() -> None:
+    """However long the interval is."""
+    look = Look()
+    reporter = Reporter(look, look.say, interval=PATIENCE)
+    look.sent = 3
+    reporter.end()
+    assert 3 == look.said.get_nowait()
+
+
+@pytest.fixture
+def area() -> Iterator[Playground]:
+    with playground() as area:
+        yield area
+
+
+FLOOD = """
+from dora import Node
+node = Node()
+for number in range(100):
+    node.send_output("n", b"x")
+with node.allocate_output("n", 8):
+    pass
+while node.next():
+    pass
+"""
+SLEEP_THEN_READ = """
+import os, time
+from dora import Node
+node = Node()
+while not os.path.exists("awake"):  # a program that computes: what it loses is said meanwhile
+    time.sleep(0.01)
+while node.next():
+    pass
+"""
+
+
+@pytest.mark.parametrize("layer", ["shm", "zenoh"])
+def test_a_node_says_what_it_received_sent_and_dropped(area: Playground, layer: str) -> None:
+    """Also what a full queue throws away while the program does something else."""
+    if layer == "zenoh":
+        area.router()
+    area.layer = layer
+    area.node("slow", {"n": InputConfig("flood/n", layer, queue_size=10)})
+    area.node("flood", outputs=("n",))
+    said: dict[str, list[Traffic]] = {"flood": [], "slow": []}
+    sockets = {}
+    for name in said:
+        sockets[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sockets[name].bind(str(area.folder / f"{name}.notify"))
+        sockets[name].setblocking(False)
+
+    def last(name: str) -> Traffic | None:
+        try:
+            while True:
+                text = sockets[name].recv(4096).decode()
+                if text.startswith("STATUS="):
+                    said[name].append(Traffic.from_text(text[len("STATUS=") :]))
+        except BlockingIOError:
+            return said[name][-1] if said[name] else None
+
+    try:
+        slow, flood = (
+            area.start(
+                name,
+                code,
+                env={"NOTIFY_SOCKET": str(area.folder / f"{name}.notify")},
+                ready=False,
+            )
+            for name, code in (("slow", SLEEP_THEN_READ), ("flood", FLOOD))
+        )
+        sent = Traffic.of({}, {"n": 101})
+        wait_until(lambda: last("flood") == sent, "all is sent")
+        wait_until(lambda: (now := last("slow")) and now.dropped == 91, "91 are dropped")
+        (area.folder / "awake").touch()
+        wait_until(lambda: (now := last("slow")) and now.received == 10, "what was left is read")
+        area.stop("flood")
+        area.stop("slow")
+        assert (0, 0) == (flood.wait(), slow.wait())
+        assert Traffic.of({"n": InputTraffic(10, 91)}, {}) == last("slow")
+    finally:
+        for sock in sockets.values():
+            sock.close()
