@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from dora.communication.base import Kind, Message
@@ -20,12 +20,10 @@ class Event(dict[str, Any]):
     Raises ValueError, where the value is first used, if a faulty peer sent something undecodable.
     """
 
-    __slots__ = ("_message",)
+    __slots__ = ()
 
-    def __init__(self, items: Mapping[str, Any], message: Message | None = None) -> None:
-        """`message` is what the missing keys among `value` and `metadata` are made of."""
-        super().__init__(items)
-        self._message = message
+    # What the missing keys among `value` and `metadata` are made of; None if none is missing.
+    _message: Message | None = None
 
     def __missing__(self, key: str) -> Any:
         # Indexing other keys stays at a plain dict's speed: only an absent key comes here.
@@ -112,9 +110,17 @@ for _name in ("items", "values", "pop", "popitem", "setdefault", "update", "clea
     setattr(Event, _name, _complete_first(_name))
 
 
+class _InputEvent(Event):
+    """An event with a message. Made for every message: so without an `__init__` in Python."""
+
+    __slots__ = ("_message",)
+
+
 def input_event(name: str, message: Message) -> Event:
     """A message, with the sender's `timestamp` unless its metadata brought another."""
-    return Event({"type": "INPUT", "id": name, "kind": "dora"}, message)
+    event = _InputEvent(type="INPUT", id=name, kind="dora")
+    event._message = message
+    return event
 
 
 def tick_event(name: str, timestamp: int) -> Event:

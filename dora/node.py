@@ -60,9 +60,11 @@ class Node:
         return self
 
     def __next__(self) -> Event:
-        event = self.next()
-        if event is None:
-            raise StopIteration
+        stream = self._stream
+        while (event := stream.take()) is None:
+            if stream.ended:
+                raise StopIteration
+            stream.wait(None)
         return event
 
     def next(self, timeout: float | None = None) -> Event | None:
@@ -71,17 +73,16 @@ class Node:
         After `timeout` seconds without one, an event of type ERROR. Raises ValueError for a
         timeout that is negative or NaN.
         """
-        deadline = _deadline(timeout)
-        while True:
-            event = self._stream.take()
-            if event is not None:
-                return event
-            if self._stream.ended:
+        stream = self._stream
+        deadline = None if timeout is None else _deadline(timeout)
+        while (event := stream.take()) is None:
+            if stream.ended:
                 return None
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return error_event(TIMEOUT)
-            self._stream.wait(left)
+            stream.wait(left)
+        return event
 
     async def recv_async(self, timeout: float | None = None) -> Event | None:
         """As `next`, while other tasks of the event loop go on."""

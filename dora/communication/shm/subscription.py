@@ -167,9 +167,10 @@ class ShmSubscription:
         connection = self._connections.get(epoch)
         if connection is None:
             raise ValueError(f"a record of unknown epoch {epoch}")
-        if self._dead and connection not in self._dead:
+        if self._dead:
             with self._lock:
-                self._purge()  # records of one pipe come in order: theirs are all taken
+                if connection not in self._dead:
+                    self._purge()  # records of one pipe come in order: theirs are all taken
         chunk = connection.chunks.get(first)
         if chunk is None or chunk.pages != pages:
             chunk = connection.map(first, pages)
