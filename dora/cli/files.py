@@ -52,13 +52,12 @@ name_option = click.option(
 
 def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
     """Raises InventoryError for a bad file, DoraError when there is none."""
-    candidates = [given, os.environ.get("DORA_INVENTORY")]
-    if flow is not None:
-        candidates.append(str(Path(flow).parent / "machines.yml"))
-    candidates.append("machines.yml")
-    for candidate in candidates:
-        if candidate and (candidate == given or Path(candidate).exists()):
-            return load(candidate)
+    named = given or os.environ.get("DORA_INVENTORY")
+    if named:
+        return load(named)  # there or not: the machines of another file would be worse than none
+    for folder in (*([Path(flow).parent] if flow is not None else []), Path()):
+        if (folder / "machines.yml").exists():
+            return load(folder / "machines.yml")
     raise DoraError(
         "no inventory: neither --inventory, nor $DORA_INVENTORY, nor a machines.yml "
         "beside the flow file or here",
