@@ -9,6 +9,19 @@ from typing import Literal
 from deploy.profile import Profile
 from deploy.unit import Unit
 
+# Of a unit; closure, env and argv have words of their own.
+SETTINGS = (
+    "cwd",
+    "cores",
+    "readiness",
+    "start_timeout",
+    "restart",
+    "stop",
+    "order",
+    "sockets",
+    "watchdog",
+)
+
 Action = Literal["start", "restart", "stop", "keep"]
 
 
@@ -118,7 +131,7 @@ def differences(old: Unit, new: Unit) -> tuple[str, ...]:
             reasons.append(f"{variable} changed")
     if _strip(old.argv) != _strip(new.argv):
         reasons.append("command changed")
-    for field in ("cwd", "cores", "readiness", "start_timeout", "restart", "stop", "order"):
+    for field in SETTINGS:
         if getattr(old, field) != getattr(new, field):
             reasons.append(f"{field} changed")
     return tuple(reasons)

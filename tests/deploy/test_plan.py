@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deploy.plan import Change, plan
 from deploy.profile import Profile
-from deploy.unit import Unit
+from deploy.unit import Socket, Unit
 
 HASH = "0123456789" * 4
 OTHER = "9876543210" * 4
@@ -61,6 +61,15 @@ def test_a_changed_setting_is_named() -> None:
     row = plan("flow", {"base": after}, {"base": before}).for_machine("base")
 
     assert (Change("a", "restart", ("GAIN changed", "cores changed")),) == row.changes
+
+
+def test_every_setting_of_a_unit_that_restarts_it_has_a_reason() -> None:
+    """A restart without a reason is one that nobody can understand."""
+    before = profile(unit("a"))
+    after = profile(unit("a", sockets=(Socket("shm", "a.shm"),), watchdog=5.0))
+    row = plan("flow", {"base": after}, {"base": before}).for_machine("base")
+
+    assert (Change("a", "restart", ("sockets changed", "watchdog changed")),) == row.changes
 
 
 def test_a_machine_that_is_no_longer_wanted_is_emptied() -> None:
