@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional
 
 from deploy.supervisor.client import ask
 from deploy.supervisor.daemon import agent_command
-from deploy.supervisor.layout import Layout, private
+from deploy.supervisor.layout import Layout, check_private, private
 from deploy.supervisor.process import alive, start_time
 
 PATIENCE = 20.0  # seconds until a supervisor must answer
@@ -102,7 +102,15 @@ def _log_tail(layout: Layout) -> str:
 
 
 def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
-    """Whether one runs, for the probe."""
+    """Whether one runs, for the probe.
+
+    Raises UnsafeFolder where anybody may have put the socket: who answers there may be anybody, and
+    is about to be given keys.
+    """
+    try:
+        check_private(layout.run)
+    except FileNotFoundError:
+        pass  # nothing ran since the machine was started, or ever
     hello = ask(layout.socket, "hello", timeout=2.0) or {}
     return {
         "running": bool(hello),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.supervisor.detach import supervisor_facts
 from deploy.supervisor.layout import Layout, UnsafeFolder, check_private, private
 from deploy.supervisor.lockfile import try_lock, unlock
 
@@ -57,6 +58,18 @@ def test_a_run_that_is_not_ours_alone_is_refused(tmp_path: Path) -> None:
             check_private(tmp_path / name)
     with pytest.raises(UnsafeFolder, match="belongs to user"):
         check_private(tmp_path / "real", uid=os.getuid() + 1)
+
+
+def test_whoever_listens_in_an_open_run_is_not_taken_for_the_supervisor(tmp_path: Path) -> None:
+    """In /tmp, anybody may be there first; he would be handed the keys of the data plane."""
+    layout = Layout(str(tmp_path / ("r" * 60)))
+    layout.run.mkdir()
+    layout.run.chmod(0o777)
+    try:
+        with pytest.raises(UnsafeFolder, match="may be entered by others"):
+            supervisor_facts(layout)
+    finally:
+        layout.run.rmdir()
 
 
 def test_the_lock_has_one_holder_and_leaves_no_file(tmp_path: Path) -> None:
