@@ -129,13 +129,17 @@ def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Place
 def newest_summary(
     name: str, sessions: Mapping[str, Session], current: Mapping[str, Profile | None]
 ) -> DataflowSummary | None:
-    """What the machine with the youngest generation knows of the whole dataflow."""
+    """What the machine with the youngest generation knows of the whole dataflow.
+
+    Each age is told by that machine's own clock, so that it does not matter how it is set.
+    """
     summaries = []
     for machine, profile in current.items():
         if profile is not None and DOCUMENT in profile.documents:
-            created = sessions[machine].facts.deployments[name].created or 0.0
-            summaries.append((created, machine, profile.documents[DOCUMENT]))
-    return DataflowSummary.from_text(max(summaries)[2]) if summaries else None
+            facts = sessions[machine].facts
+            age = facts.time - (facts.deployments[name].created or 0.0)
+            summaries.append((age, machine, profile.documents[DOCUMENT]))
+    return DataflowSummary.from_text(min(summaries)[2]) if summaries else None
 
 
 async def _routers(
