@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
 from dora.dataflow.draw import html, mermaid
+from dora.errors import DoraError
 
 
 @click.command("graph")
@@ -25,6 +27,9 @@ async def command(flow: str, as_mermaid: bool, output: str | None) -> Exit:
         click.echo(mermaid(dataflow))
         return Exit.DONE
     target = Path(output or f"{Path(flow).stem}-graph.html")
-    target.write_text(html(dataflow), encoding="utf-8")
-    out.say(f"wrote {target}")
+    try:
+        target.write_text(html(dataflow), encoding="utf-8")
+    except OSError as error:
+        raise DoraError(f"{target} cannot be written: {error.strerror}") from error
+    out.say(f"wrote {escape(str(target))}")
     return Exit.DONE

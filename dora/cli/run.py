@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import click
+from rich.markup import escape
 
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
@@ -46,7 +47,7 @@ async def command(flow: str, name: str | None, stop_after: float | None, as_json
     result = await run(name or deployment_name(flow), dataflow, show, stop_after=stop_after)
     for node in result.nodes:
         if node.how is not None:
-            out.say(f"[red]node {node.node} {node.how}[/red]; its last lines:")
+            out.say(f"[red]node {node.node} {escape(node.how)}[/red]; its last lines:")
             for line in node.last_lines:
                 out.progress.print(f"  {line}", markup=False)
     return Exit.DONE if result.succeeded else Exit.FAILED
