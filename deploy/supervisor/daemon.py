@@ -28,7 +28,7 @@ from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.operations import Operations
 from deploy.supervisor.process import remove
 from deploy.supervisor.session import Session
-from deploy.supervisor.slot import Key
+from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.sockets import Place
 from deploy.supervisor.switch import Switch
 from deploy.unit import Unit
@@ -137,14 +137,14 @@ class Daemon:
         noted = Journal(self.layout).read()
         self._switch.recover(noted)
         current: Dict[str, Tuple[int, Sequence[Unit]]] = {}
+        unreadable: List[str] = []
         for name in self._deployments.names():
             try:
                 generation = self._deployments.generation(name)
             except Unreadable as error:
                 log.error("%s; what runs of it runs on", error)
-                known = [slot for slot in noted if slot.key.deployment == name]
-                units = [slot.actual for slot in known if slot.actual is not None]
-                current[name] = (max((slot.generation for slot in known), default=0), units)
+                current[name] = as_they_are(name, noted)
+                unreadable.append(name)
                 continue
             if generation is not None:
                 self._deployments.write_documents(generation.profile)
@@ -152,6 +152,8 @@ class Daemon:
         wanted = {Key(name, u.name): u for name, (_, units) in current.items() for u in units}
         orphans = find_orphans(self.layout)
         slots = takeover(noted, orphans, wanted, time.monotonic())
+        for name in unreadable:  # the journal may be lost as well: then what is found is all
+            current[name] = as_they_are(name, slots)
         self._was_active = bool(current) or bool(slots)
         self._engine.adopt(slots, current, self._inherited.notify, self._inherited.sockets)
         self._switch.resume()
@@ -253,6 +255,13 @@ class Daemon:
             os.set_inheritable(self._lock, False)
             self._listener.set_inheritable(False)
             self._engine.keep()
+
+
+def as_they_are(deployment: str, slots: Sequence[Slot]) -> Tuple[int, List[Unit]]:
+    """The generation and the units of a deployment of which nothing else is known."""
+    known = [slot for slot in slots if slot.key.deployment == deployment]
+    units = [slot.actual for slot in known if slot.actual is not None]
+    return max((slot.generation for slot in known), default=0), units
 
 
 def agent_command(layout: Layout, agent: str, python: str) -> List[str]:

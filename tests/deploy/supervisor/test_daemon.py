@@ -112,6 +112,22 @@ def test_a_lost_journal_does_not_make_a_second_copy(machine: Machine) -> None:
     assert [pid] == machine.processes("a")
 
 
+def test_a_generation_and_a_journal_that_cannot_be_read_stop_nothing(machine: Machine) -> None:
+    """Of a newer version, or damaged: who cannot read them knows no reason to stop anything."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    pid = machine.wait("a", "running")["pid"]
+    machine.kill()
+    machine.layout.generations("flow").joinpath("1.json").write_text("{}")
+    machine.layout.journal.write_text("{}")
+    machine.start()
+    machine.activate(machine.sleeper("b"), deployment="other")
+    machine.wait("b", "running", "other")
+    units = {unit["name"]: unit for unit in machine.ask("status")["units"]}
+    assert ("running", pid) == (units["a"]["state"], units["a"]["pid"])
+    assert [pid] == machine.processes("a")
+
+
 def test_sigterm_ends_the_supervisor_alone(machine: Machine) -> None:
     """Units never end with it, whatever the signal."""
     supervisor = machine.start()
