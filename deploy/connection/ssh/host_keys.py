@@ -123,6 +123,10 @@ class HostKeyCheck(Watch):
         if not self._new or self.pin is not None:
             return True
         assert self.offered is not None
+        if not self.files:
+            raise OSError(
+                "ssh_config says `UserKnownHostsFile none`; pin it with `host_key:` instead"
+            )
         file = self.files[0]
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as known:
