@@ -62,13 +62,13 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(max(math.ceil(share * len(ordered)) - 1, 0), len(ordered) - 1)]
 
 
-def latencies(rounds: Sequence[Sequence[float | None]], disorder: int = 0) -> Sample:
+def latencies(rounds: Sequence[Sequence[float | None]]) -> Sample:
     """`rounds`: for each message the time to each of its readers, None where it was lost."""
     times = [time for readers in rounds for time in readers if time is not None]
     lost = sum(time is None for readers in rounds for time in readers)
     if not times:
-        return Sample(math.nan, math.nan, 0, lost, disorder)
-    return Sample(statistics.median(times), quantile(times, 0.99), len(times), lost, disorder)
+        return Sample(math.nan, math.nan, 0, lost)
+    return Sample(statistics.median(times), quantile(times, 0.99), len(times), lost)
 
 
 def paired(

@@ -1,7 +1,7 @@
-"""What one receiver has got so far, where the sender sees it: a few words of shared memory.
+"""What one receiver has got, where the sender sees it: a ring in shared memory.
 
-Both sides look at it without waking each other. Messages are tagged: which track they belong to
-(a way of sending), which series of that track, and which number within the series.
+Both sides look at it without waking each other, and noting a message costs the receiver little.
+Messages are tagged: which way they were sent, and which number of which series they are.
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ import os
 import struct
 from typing import Any
 
-TRACKS = 8
-TIMES = 1 << 14  # arrival times that a track keeps, by number
-
-_SERIES, _COUNT, _DISORDER, _FIRST, _LAST = range(5)
-_HEADER = 8
-_TRACK = _HEADER + TIMES
-_PID = 0
-_FRONT = 8
-SIZE = (_FRONT + TRACKS * _TRACK) * 8
+RING = 1 << 18  # arrivals that are kept
+_COUNT, _PID = 0, 1
+_FRONT = 8  # words
+SIZE = (_FRONT + 2 * RING) * 8
 
 _WORD = struct.Struct("<q")
 
 
-def tag(series: int, track: int, number: int) -> int:
-    """Fits into the first 8 bytes of a message."""
-    return series << 32 | track << 28 | number
+def tag(series: int, number: int) -> int:
+    """Fits into the first 8 bytes of a message. Series are numbered from 1."""
+    return series << 32 | number
 
 
 def tag_of(value: Any) -> int:
@@ -36,7 +31,7 @@ def tag_of(value: Any) -> int:
 
 
 class Board:
-    """`path` names a file of `SIZE` zero bytes. Only the receiver calls `enter` and `note`."""
+    """`path` names a file of `SIZE` bytes. Only the receiver calls `enter` and `note`."""
 
     def __init__(self, path: str) -> None:
         fd = os.open(path, os.O_RDWR)
@@ -44,9 +39,6 @@ class Board:
             self._words = memoryview(mmap.mmap(fd, SIZE)).cast("q")
         finally:
             os.close(fd)
-        self._series = [0] * TRACKS
-        self._count = [0] * TRACKS
-        self._next = [0] * TRACKS
 
     def enter(self) -> None:
         self._words[_PID] = os.getpid()
@@ -56,48 +48,32 @@ class Board:
         """0 until the receiver runs."""
         return self._words[_PID]
 
+    @property
+    def count(self) -> int:
+        """Messages so far."""
+        return self._words[_COUNT]
+
     def note(self, tag: int, now: int) -> None:
         """A message was in the program's hands at `now` (ns, monotonic)."""
-        series, track, number = tag >> 32, tag >> 28 & 7, tag & 0xFFFFFFF
         words = self._words
-        base = _FRONT + track * _TRACK
-        if series != self._series[track]:
-            if series < self._series[track]:
-                return  # very late; counted as lost by then
-            self._series[track] = series
-            self._count[track] = self._next[track] = 0
-            words[base + _DISORDER] = 0
-            words[base + _COUNT] = 0
-            words[base + _FIRST] = now
-            words[base + _SERIES] = series
-        if number < self._next[track]:
-            words[base + _DISORDER] += 1
-        self._next[track] = number + 1
-        self._count[track] += 1
-        words[base + _HEADER + number % TIMES] = now
-        words[base + _LAST] = now
-        words[base + _COUNT] = self._count[track]
+        count = words[_COUNT]
+        place = _FRONT + 2 * (count % RING)
+        words[place] = tag
+        words[place + 1] = now
+        words[_COUNT] = count + 1
 
-    def count(self, series: int, track: int) -> int:
-        """Messages of this series so far."""
-        base = _FRONT + track * _TRACK
-        return self._words[base + _COUNT] if self._words[base + _SERIES] == series else 0
+    def since(self, count: int) -> list[tuple[int, int]]:
+        """Tag and time of every message after the first `count`, as far as the ring reaches."""
+        end = self.count
+        found = []
+        for number in range(max(count, end - RING), end):
+            place = _FRONT + 2 * (number % RING)
+            found.append((self._words[place], self._words[place + 1]))
+        return found
 
-    def disorder(self, track: int) -> int:
-        """Messages of the current series that came after a later one."""
-        return self._words[_FRONT + track * _TRACK + _DISORDER]
-
-    def time(self, track: int, number: int) -> int:
-        """When this message of the current series arrived; valid once it was counted."""
-        return self._words[_FRONT + track * _TRACK + _HEADER + number % TIMES]
-
-    def clear_time(self, track: int, number: int) -> None:
-        self._words[_FRONT + track * _TRACK + _HEADER + number % TIMES] = 0
-
-    def span(self, track: int) -> int:
-        """Nanoseconds from the first to the last message of the current series."""
-        base = _FRONT + track * _TRACK
-        return self._words[base + _LAST] - self._words[base + _FIRST]
+    def find(self, tag: int, count: int) -> int | None:
+        """When this message came, if it did after the first `count`."""
+        return next((time for found, time in self.since(count) if found == tag), None)
 
 
 def create_board() -> tuple[int, str]:

@@ -5,6 +5,7 @@ in $BENCH_CONFIG. Obeys the stage (see `benchmarks.stage`) through the socket $B
 """
 
 import importlib
+import itertools
 import mmap
 import os
 import struct
@@ -26,8 +27,8 @@ LARGE = 4_000_000  # bytes; from here on a queue holds only a few messages
 QUIET = 0.5  # s without a message until a flood counts as over
 
 WAYS = ("dora-rs", "arrow", "numpy", "in place", "dora-rs in place", "floor")
-TRACK = {way: track for track, way in enumerate(WAYS)}
 PEER = ("dora-rs", "dora-rs in place")
+LAZY = ("numpy", "in place")
 
 
 def both_nodes():
@@ -66,7 +67,7 @@ class Sender:
 
     def send(self, way, use, fan, number):
         """Sends one message; the time at which it began."""
-        self.head[0] = tag(self.series, TRACK[way], number)
+        self.head[0] = tag(self.series, number)
         if way == "numpy":
             begin = clock()
             self.ours.send_output(f"{use}_{fan}", self.source)
@@ -108,42 +109,30 @@ class Sender:
         for each round and way. Between two messages are `pace` seconds, or as much as it takes.
         After `seconds` there are no more rounds than a few."""
         self.resize(size)
-        self.series += 1
         found = {way: [] for way in ways}
-        disorder = dict.fromkeys(ways, 0)
         end = time.perf_counter() + seconds
         for number in range(rounds):
             if number >= FEW and time.perf_counter() > end:
                 break
             shift = number % len(ways)
             for way in (*ways[shift:], *ways[:shift]):
-                boards, track = self.readers(way, fan), TRACK[way]
-                for board in boards:
-                    board.clear_time(track, number)
-                time.sleep(pace)
-                begin = self.send(
-                    way, "lazy" if way in ("numpy", "in place") else "eager", fan, number
-                )
-                deadline = time.perf_counter() + PATIENCE
-                time.sleep(pace)
-                while not all(self.got(board, track, number) for board in boards):
-                    if time.perf_counter() > deadline:
-                        break
-                    time.sleep(pace)
-                found[way].append(
-                    [
-                        board.time(track, number) - begin
-                        if self.got(board, track, number)
-                        else None
-                        for board in boards
-                    ]
-                )
-        for way in ways:
-            disorder[way] = sum(board.disorder(TRACK[way]) for board in self.readers(way, fan))
-        return {"found": found, "disorder": disorder}
+                found[way].append(self.one(way, fan, pace))
+        return found
 
-    def got(self, board, track, number):
-        return board.count(self.series, track) > 0 and board.time(track, number) > 0
+    def one(self, way, fan, pace):
+        """Sends one message and waits for it: nanoseconds to each reader, or None."""
+        boards = self.readers(way, fan)
+        before = [board.count for board in boards]
+        self.series += 1
+        time.sleep(pace)
+        begin = self.send(way, "lazy" if way in LAZY else "eager", fan, 0)
+        deadline = time.perf_counter() + PATIENCE
+        while True:
+            time.sleep(pace)
+            tag = int(self.head[0])
+            times = [board.find(tag, count) for board, count in zip(boards, before, strict=True)]
+            if None not in times or time.perf_counter() > deadline:
+                return [None if time is None else time - begin for time in times]
 
     def round_trip(self, size, bursts, each, ways, seconds):
         """Nanoseconds from a question to its answer, back to back: lists by way and burst."""
@@ -185,28 +174,33 @@ class Sender:
             self.resize(size)
         self.series += 1
         use = "flood" if size < LARGE else "bulk"
+        boards = self.readers(way, fan)
+        before = [board.count for board in boards]
         send, number, end = self.send, 0, clock() + int(seconds * 1e9)
         while clock() < end:
             send(way, use, fan, number)
             number += 1
-        self.drain(way, fan, number)
-        track = TRACK[way]
-        readers = [
-            {
-                "count": board.count(self.series, track),
-                "span": board.span(track),
-                "disorder": board.disorder(track),
-            }
-            for board in self.readers(way, fan)
-        ]
-        return {"sent": number, "readers": readers}
+        self.drain(boards, before, number)
+        return {
+            "sent": number,
+            "readers": [self.arrived(*it) for it in zip(boards, before, strict=True)],
+        }
+
+    def arrived(self, board, before):
+        """What a reader got of the current series."""
+        came = [(tag, now) for tag, now in board.since(before) if tag >> 32 == self.series]
+        late = sum(after < tag for (tag, _), (after, _) in itertools.pairwise(came))
+        span = came[-1][1] - came[0][1] if came else 0
+        return {"count": len(came), "span": span, "disorder": late}
 
     def steady(self, size, way, hz, seconds):
         """Messages at a steady rate; how many were sent."""
         if self.size != size:
             self.resize(size)
         self.series += 1
-        use = "lazy" if way in ("numpy", "in place") else "eager"
+        use = "lazy" if way in LAZY else "eager"
+        boards = self.readers(way, "one")
+        before = [board.count for board in boards]
         begin = time.perf_counter()
         count = int(hz * seconds)
         for number in range(count):
@@ -214,19 +208,18 @@ class Sender:
             if wait > 0:
                 time.sleep(wait)
             self.send(way, use, "one", number)
-        self.drain(way, "one", count)
+        self.drain(boards, before, count)
         return count
 
-    def drain(self, way, fan, sent):
+    def drain(self, boards, before, sent):
         """Until all has arrived, or nothing comes any more."""
-        boards, track = self.readers(way, fan), TRACK[way]
-        before, quiet = -1, time.perf_counter()
+        last, quiet = -1, time.perf_counter()
         while True:
-            now = sum(board.count(self.series, track) for board in boards)
-            if now == sent * len(boards):
+            now = sum(board.count - count for board, count in zip(boards, before, strict=True))
+            if now >= sent * len(boards):
                 return
-            if now != before:
-                before, quiet = now, time.perf_counter()
+            if now != last:
+                last, quiet = now, time.perf_counter()
             elif time.perf_counter() - quiet > QUIET:
                 return
             time.sleep(0.01)
