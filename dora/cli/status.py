@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.connection.connect import Connections
@@ -101,7 +102,7 @@ def _text(console: Console, result: Status) -> None:
     console.print(table)
     for row in result.nodes:
         if row.error:
-            console.print(f"[dim]{row.node}@{row.machine}:[/dim] {row.error}", markup=True)
+            console.print(f"[dim]{row.node}@{row.machine}:[/dim] {escape(row.error)}")
 
 
 def _age(row: NodeStatus) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploy.errors import MachineError
 from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
@@ -43,9 +44,15 @@ class Status:
 async def status(contact: Contact, deployment: str | None = None) -> Status:
     """All deployments of the machines that answered, or one. Nodes that are known to belong on a
     machine that is away are listed as `unknown`."""
-    answers = await asyncio.gather(
-        *(_machine(session, deployment) for session in contact.sessions.values())
-    )
+
+    async def ask(session: Session) -> tuple[list[NodeStatus], list[DataflowSummary]]:
+        try:
+            return await _machine(session, deployment)
+        except MachineError as error:  # lost since we reached it, or cannot tell
+            contact.unreachable[session.machine.id] = error
+            return [], []
+
+    answers = await asyncio.gather(*(ask(session) for session in contact.sessions.values()))
     nodes = [node for rows, _ in answers for node in rows]
     seen = {(node.deployment, node.machine, node.node) for node in nodes}
     for summary in (summary for _, summaries in answers for summary in summaries):
@@ -73,6 +80,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
             },
         }
         for name, session in contact.sessions.items()
+        if name not in contact.unreachable
     }
     for name, error in contact.unreachable.items():
         machines[name] = {"link": "down", "error": error.reason, "hint": error.hint}
@@ -97,8 +105,11 @@ async def _machine(
             continue
         summary = None
         if DOCUMENT in profile.documents:
-            summary = DataflowSummary.from_text(profile.documents[DOCUMENT])
-            summaries.append(summary)
+            try:
+                summary = DataflowSummary.from_text(profile.documents[DOCUMENT])
+                summaries.append(summary)
+            except ValueError:
+                summary = None  # of another version of dora: reasons are missing, states are not
         states = {state["name"]: state for state in units if state["deployment"] == name}
         for unit in profile.units:
             state = states.get(unit.name)
