@@ -21,6 +21,7 @@ from dora.compile.packaging import Closure
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.dataflow.model import Dataflow
+from dora.errors import DoraError
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, place
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
@@ -131,7 +132,8 @@ def newest_summary(
 ) -> DataflowSummary | None:
     """What the machine with the youngest generation knows of the whole dataflow.
 
-    Each age is told by that machine's own clock, so that it does not matter how it is set.
+    Each age is told by that machine's own clock, so that it does not matter how it is set. Raises
+    DoraError for one that this version cannot read.
     """
     summaries = []
     for machine, profile in current.items():
@@ -139,7 +141,17 @@ def newest_summary(
             facts = sessions[machine].facts
             age = facts.time - (facts.deployments[name].created or 0.0)
             summaries.append((age, machine, profile.documents[DOCUMENT]))
-    return DataflowSummary.from_text(min(summaries)[2]) if summaries else None
+    if not summaries:
+        return None
+    _, machine, text = min(summaries)
+    try:
+        return DataflowSummary.from_text(text)
+    except ValueError as error:
+        raise DoraError(
+            f"{machine}: {name!r} was deployed there by another version of dora ({error}); "
+            "nothing was changed",
+            hint=f"use that version, or end it first: dora stop {name}",
+        ) from error
 
 
 async def _routers(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
+
 from deploy.facts import Facts, Installed
 from deploy.profile import Profile
 from dora.coordinator.prepare import newest_summary
+from dora.errors import DoraError
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from tests.dora.compile.test_dataplane import facts
 
@@ -44,3 +47,12 @@ def test_the_youngest_generation_is_believed_however_clocks_are_set() -> None:
 
         assert summary is not None
         assert "base" == summary.nodes["camera"].machine
+
+
+def test_what_another_version_wrote_is_told_with_the_way_out() -> None:
+    """A laptop that was not updated meets a robot that was."""
+    text = '{"name": "flow", "nodes": {"camera": {"machine": "a", "outputs": [], "new": 1}}}'
+    known = {"a": Profile("flow", "a", (), {DOCUMENT: text})}
+    with pytest.raises(DoraError, match="another version of dora") as raised:
+        newest_summary("flow", {"a": answering("a", age=1, clock=NOW)}, known)  # type: ignore[dict-item]
+    assert "dora stop flow" in (raised.value.hint or "")
