@@ -78,7 +78,7 @@ class Closure:
         return Package(
             argv=argv,
             cwd="${state}",
-            env={**_python_paths(), **_environment(dataflow, node)},
+            env=_joined(_python_paths(), _environment(dataflow, node)),
             sources=sources,
             links="code" if script is not None else None,
         )
@@ -116,7 +116,7 @@ class InPlace:
         return Package(
             argv=tuple(escape(part) for part in command),
             cwd=escape(str(cwd)),
-            env={**_here(), **_environment(dataflow, node)},
+            env=_joined(_here(), _environment(dataflow, node)),
         )
 
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
@@ -172,6 +172,14 @@ def _python_paths() -> dict[str, str]:
         # The store is read-only; what Python compiles is kept beside it.
         "PYTHONPYCACHEPREFIX": "${root}/cache/pycache",
     }
+
+
+def _joined(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """Theirs win, but for PYTHONPATH: without our folders in front of it there is no dora."""
+    env = {**ours, **theirs}
+    if "PYTHONPATH" in theirs:
+        env["PYTHONPATH"] = os.pathsep.join([ours["PYTHONPATH"], theirs["PYTHONPATH"]])
+    return env
 
 
 def _here() -> dict[str, str]:
