@@ -20,7 +20,13 @@ from deploy.supervisor.switch import Switch
 
 log = logging.getLogger(__name__)
 
-RESERVED = ("supervisor.sock", "supervisor.lock", "supervisor.log", "units.json")  # in `run`
+RESERVED = (  # in `run`
+    "supervisor.sock",
+    "supervisor.new",
+    "supervisor.lock",
+    "supervisor.log",
+    "units.json",
+)
 
 Answer = Dict[str, Any]
 
