@@ -14,6 +14,8 @@ from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 ROUTER = "dora-router"  # the router's unit; no node may have this name
 
+LONGEST_SOCKET = 100  # bytes; zenoh adds `.lock` to it, and sun_path holds 107
+
 # Below `secrets/<deployment>/` on each machine.
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "certificate.pem", "key.pem"
 
@@ -80,12 +82,19 @@ def router_config(
     secrets = f"{facts.root}/secrets/{dataflow}"
     return replace(
         config,
-        listen=f"{'127.0.0.1' if machine.embedded else '0.0.0.0'}:{routers[machine.id].port}",
+        listen=f"{_any_address(machine)}:{routers[machine.id].port}",
         connect={name: host_port(router) for name, router in sorted(others.items())},
         key=f"{secrets}/{KEY}",
         certificate=f"{secrets}/{CERTIFICATE}",
         authorities="".join(routers[name].authority for name in sorted(routers)),
     )
+
+
+def _any_address(machine: Machine) -> str:
+    """What a router listens on: everything, of the family that others reach it by."""
+    if machine.embedded:
+        return "127.0.0.1"
+    return "[::]" if ":" in address_of(machine) else "0.0.0.0"
 
 
 def host_port(router: RouterSummary) -> str:
@@ -94,4 +103,13 @@ def host_port(router: RouterSummary) -> str:
 
 
 def router_socket(dataflow: str, facts: Facts) -> str:
-    return f"{facts.run}/{dataflow}/router.sock"
+    """Raises DoraError when the path is longer than a socket's may be."""
+    path = f"{facts.run}/{dataflow}/router.sock"
+    length = len(path.encode())
+    if length > LONGEST_SOCKET:
+        raise DoraError(
+            f"the name {dataflow!r} is too long for machine {facts.machine!r}: "
+            f"its router's socket would be {path}, {length} bytes of at most {LONGEST_SOCKET}",
+            hint="give the deployment a shorter name: --name NAME",
+        )
+    return path

@@ -12,6 +12,7 @@ from deploy.errors import MachineError
 from deploy.events import Emit, Unreachable, ignore
 from deploy.inventory import Machine
 from deploy.session import Session
+from dora.errors import DoraError
 
 
 @dataclass
@@ -45,8 +46,23 @@ async def contact(
 
     try:
         await asyncio.gather(*(reach(machine) for machine in machines))
+        refuse_twins(found.sessions.values())
         order = {machine.id: index for index, machine in enumerate(machines)}
         found.sessions = dict(sorted(found.sessions.items(), key=lambda pair: order[pair[0]]))
         yield found
     finally:
         await asyncio.gather(*(session.close() for session in found.sessions.values()))
+
+
+def refuse_twins(sessions: Iterable[Session]) -> None:
+    """Raises DoraError when two machines of the inventory are one host with one store."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for session in sessions:
+        facts = session.facts
+        other = seen.setdefault((facts.boot_id, facts.hostname, facts.root), facts.machine)
+        if other != facts.machine:
+            raise DoraError(
+                f"machines {other!r} and {facts.machine!r} of the inventory are one host "
+                f"({facts.hostname}) with one store ({facts.root})",
+                hint="remove one of them, or give each a `store:` of its own",
+            )

@@ -22,6 +22,7 @@ from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.dataflow.model import Dataflow
 from dora.errors import DoraError
+from dora.errors import DoraError
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, place
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
@@ -65,6 +66,8 @@ async def prepare(
     found = await asyncio.gather(*(session.profile(name) for session in sessions.values()))
     current = dict(zip(sessions, found, strict=True))
     summary = newest_summary(name, sessions, current)
+    if summary:
+        refuse_orphans(name, summary, inventory)
     placement = place(
         dataflow,
         tuple(inventory.machines.values()),
@@ -112,6 +115,21 @@ async def prepare(
         closures=closures,
         new_keys=new_keys,
     )
+
+
+def refuse_orphans(name: str, summary: DataflowSummary, inventory: Inventory) -> None:
+    """Raises DoraError when nodes run on a machine that the inventory does not have any more:
+    nobody could stop them there, and placed elsewhere they would run twice."""
+    orphans: dict[str, list[str]] = {}
+    for node, placed in summary.nodes.items():
+        if placed.machine not in inventory.machines:
+            orphans.setdefault(placed.machine, []).append(node)
+    if orphans:
+        told = "; ".join(f"{', '.join(nodes)} on {it}" for it, nodes in sorted(orphans.items()))
+        raise DoraError(
+            f"{inventory.file} lacks machines on which {name} runs: {told}; nothing was changed",
+            hint=f"put them back, `dora stop {name}`, then take them out and deploy again",
+        )
 
 
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:

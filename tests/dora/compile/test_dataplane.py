@@ -96,6 +96,14 @@ def test_routers_dial_every_other_machine_and_trust_all_authorities() -> None:
     config = router_config("flow", Machine("a", "10.0.0.1"), facts("a"), routers)
 
     assert config.listen == "0.0.0.0:7447"
+    sixth = router_config("flow", Machine("b", "fe80::2"), facts("b"), routers)
+    assert sixth.listen == "[::]:7448"
     assert config.connect == {"b": "[fe80::2]:7448"}
     assert config.authorities == "AB"
     assert config.key == "/r/secrets/flow/key.pem"
+
+
+def test_a_name_that_makes_the_sockets_path_too_long_is_refused() -> None:
+    """The router could not listen there; the message says what to do."""
+    with pytest.raises(DoraError, match=r"too long for machine 'a'.* 1\d\d bytes"):
+        router_config("n" * 90, Machine("a", "h"), facts("a"), {})
