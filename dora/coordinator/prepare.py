@@ -22,7 +22,6 @@ from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.dataflow.model import Dataflow
 from dora.errors import DoraError
-from dora.errors import DoraError
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, place
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
