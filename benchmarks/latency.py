@@ -15,7 +15,9 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.between import BetweenStage
 from benchmarks.figures import PEER, SIZES, Row, duration, latencies, paired
+from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
 from benchmarks.stage import Stage, StageError
@@ -39,12 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, default=Path("latency.png"), metavar="FILE")
     chosen = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 220)
-    passes, seconds = (1, 1.2) if chosen.quick else (3, 2.2)
+    passes, seconds = (1, 1.0) if chosen.quick else (3, 2.0)
     try:
-        with Stage(install()) as stage:
-            rows = one_way(stage, "one to one", "one", passes, seconds, floor=True)
-            rows += one_way(stage, "one to four", "four", passes, seconds, floor=False)
+        peer = install()
+        with Stage(peer) as stage:
+            rows = one_way(stage, "one to one", "one", passes, seconds)
+            rows += one_way(stage, "one to four", "four", passes, seconds)
             rows += round_trip(stage, passes, seconds)
+        with Network() as network, BetweenStage(peer, network) as between:
+            rows += one_way(between, "two machines", "one", passes, seconds / 2)
+    except NetworkError as error:
+        console.print(f"two machines: not measured: {error}", markup=False)
     except (StageError, RuntimeError) as error:
         console.print(f"[red]{error}[/]", markup=False)
         return 1
@@ -54,18 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def one_way(
-    stage: Stage, scenario: str, fan: str, passes: int, seconds: float, *, floor: bool
-) -> list[Row]:
+def one_way(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -> list[Row]:
     """Each pass goes through all sizes, so that a bad moment of the machine hits none alone."""
+    local = stage.layer == "shm"
+    floor = stage.has_floor and fan == "one"
     found: dict[str, dict[str, list[Any]]] = {}
     for number in range(passes):
         for name, size in SIZES.items():
             ways = [PEER, "arrow", "numpy"]
-            ways += ["in place"] if size >= LARGE else []
+            ways += ["in place"] if local and size >= LARGE else []
             ways += ["floor"] if floor else []
             # Apart: two in turn would share dora-rs's small pool, and one of them always gets it.
-            for group in (ways, ["dora-rs in place"] if size >= LARGE else []):
+            for group in (ways, ["dora-rs in place"] if local and size >= LARGE else []):
                 job = {"size": size, "fan": fan, "ways": group, "pace": PACE}
                 if not group:
                     continue
@@ -84,7 +91,7 @@ def one_way(
                 for way, rounds in ways.items()
                 if way in ("arrow", "numpy", "in place")
             },
-            ONE_WAY.get(name, SMALL),
+            ONE_WAY.get(name, SMALL) if local else {},
         )
         for name, ways in found.items()
     ]

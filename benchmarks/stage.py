@@ -38,14 +38,17 @@ class StageError(RuntimeError):
 
 
 class Stage:
-    """A context manager. `layer` is what our edges use."""
+    """A context manager. Subclasses may put the nodes elsewhere (`benchmarks.between`)."""
 
-    def __init__(self, peer: Peer, layer: str = "shm") -> None:
+    layer = "shm"  # that our edges use
+    has_floor = True
+
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.layer = layer
         self.folder = Path()
         self._sender: Connection | None = None
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []  # those that end by themselves
+        self._servants: list[subprocess.Popen[bytes]] = []  # those that must be told to
         self._stack = ExitStack()
         self._boards: dict[str, list[tuple[Board, str]]] = {}
         self._sender_pid = 0
@@ -78,16 +81,42 @@ class Stage:
         """Those that a message passes through: of dora-rs its daemon, too."""
         owner = "dora-rs" if way.startswith("dora-rs") else "ours"
         pids = [self._sender_pid, self._boards[owner][0][0].pid]
-        return pids + self._between(owner)
+        return pids + (self.peer_processes() if owner == "dora-rs" else [])
 
-    def _between(self, owner: str) -> list[int]:
-        return [self._daemon.pid] if owner == "dora-rs" else []
+    def peer_processes(self) -> list[int]:
+        return [self._daemon.pid]
+
+    # Where things are; on one machine, nowhere in particular.
+
+    def machine(self, name: str) -> str:
+        """Of a node."""
+        return "here"
+
+    def inside(self, machine: str) -> Sequence[str]:
+        """What a command line begins with to run there."""
+        return []
+
+    def socket(self, machine: str) -> str:
+        """Of our router there."""
+        return str(self.folder / f"{machine}.sock")
+
+    def start_routers(self) -> None:
+        return
+
+    def start_peer(self, flow: Path) -> None:
+        command = [str(self.peer.cli), "run", "--log-level", "warn", str(flow)]
+        self._daemon = self.run("dora-rs", command, {})
+
+    def peer_node(self, name: str) -> dict[str, Any]:
+        """What a node of dora-rs's flow file has besides."""
+        return {}
 
     def _start(self) -> None:
         pipes = [self.folder / "there", self.folder / "back"]
         for pipe in pipes:
             os.mkfifo(pipe)
         (self.folder / DOCUMENT).write_text(self._summary().to_text())
+        self.start_routers()
         self._start_receivers(pipes)
         address = str(self.folder / "stage")
         with Listener(address, "AF_UNIX") as listener:
@@ -95,14 +124,14 @@ class Stage:
                 "BENCH_SOCKET": address,
                 "BENCH_ROOT": str(ROOT),
                 "BENCH_CONFIG": self._config("sender").to_text(),
-                "BENCH_PIPES": ":".join(map(str, pipes)),
+                "BENCH_PIPES": ":".join(map(str, pipes)) if self.has_floor else "",
                 "BENCH_THEIR_BOARDS": ":".join(path for _, path in self._boards["dora-rs"]),
                 "BENCH_OUR_BOARDS": ":".join(path for _, path in self._boards["ours"]),
                 "BENCH_FLOOR_BOARDS": ":".join(path for _, path in self._boards["floor"]),
             }
             flow = self.folder / "flow.yml"
             flow.write_text(json.dumps(self._peer_flow(sender)))  # JSON is YAML
-            self._start_peer(flow)
+            self.start_peer(flow)
             self._sender = self._accept(listener)
         self._sender_pid = self._hear()
 
@@ -110,22 +139,19 @@ class Stage:
         python = str(self.peer.python)
         for number, (_, path) in enumerate(self._boards["ours"], 1):
             config = self._config(f"reader{number}").to_text()
-            self._run(
+            self.run(
                 f"reader{number}",
-                [python, str(NODES / "receiver.py"), path],
+                [*self.inside(self.machine("reader")), python, str(NODES / "receiver.py"), path],
                 {NODE_CONFIG: config, "PYTHONPATH": str(ROOT)},
             )
-        floor = [python, str(NODES / "floor.py"), self._boards["floor"][0][1]]
-        self._run("floor", [*floor, *map(str, pipes)], {})
+        if self.has_floor:
+            floor = [python, str(NODES / "floor.py"), self._boards["floor"][0][1]]
+            self.run("floor", [*floor, *map(str, pipes)], {})
 
-    def _start_peer(self, flow: Path) -> None:
-        self._daemon = self._run(
-            "dora-rs", [str(self.peer.cli), "run", "--log-level", "warn", str(flow)], {}
-        )
-
-    def _run(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str]
+    def run(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], *, ends: bool = True
     ) -> subprocess.Popen[bytes]:
+        """`ends`: whether the process ends by itself when the sender does."""
         base = {k: v for k, v in os.environ.items() if not k.startswith(("DORA_", "PYTHON"))}
         # The script's own environment must not be found first, and dora-rs shall not spend its time
         # on writing logs.
@@ -141,7 +167,7 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        (self._processes if ends else self._servants).append(process)
         return process
 
     def _accept(self, listener: Listener) -> Connection:
@@ -175,15 +201,11 @@ class Stage:
             self._sender.close()
         deadline = time.monotonic() + PARTING
         for process in self._processes:
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                process.terminate()
-                try:
-                    process.wait(PARTING)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            _end(process, max(deadline - time.monotonic(), 0.1))
+        for process in reversed(self._servants):
+            process.terminate()
+        for process in reversed(self._servants):
+            _end(process, PARTING)
 
     def _board(self) -> tuple[Board, str]:
         fd, path = create_board()
@@ -202,7 +224,7 @@ class Stage:
     def _summary(self) -> DataflowSummary:
         nodes = {
             name: NodeSummary(
-                machine=self._machine(name),
+                machine=self.machine(name),
                 reason="benchmark",
                 inputs={key: wired.source for key, wired in config.inputs.items()},
                 outputs=tuple(config.outputs),
@@ -210,9 +232,6 @@ class Stage:
             for name, config in ((name, self._config(name)) for name in _NAMES)
         }
         return DataflowSummary(FLOW, nodes)
-
-    def _machine(self, name: str) -> str:
-        return "here"
 
     def _config(self, name: str) -> NodeConfig:
         inputs = {}
@@ -231,7 +250,7 @@ class Stage:
             inputs=inputs,
             outputs={output: OutputConfig((self.layer,)) for output in _outputs(name)},
             shm=str(self.folder),
-            zenoh=str(self.folder / f"{self._machine(name)}.sock"),
+            zenoh=self.socket(self.machine(name)),
             documents=str(self.folder),
             barrier=PATIENCE,
         )
@@ -241,6 +260,7 @@ class Stage:
         for name in _NAMES:
             program = "sender.py" if name == "sender" else "receiver.py"
             node: dict[str, Any] = {"id": name, "path": str(NODES / program)}
+            node |= self.peer_node(name)
             if name == "sender":
                 node["env"] = dict(sender)
             else:
@@ -258,6 +278,18 @@ class Stage:
 
 
 _NAMES = ("sender", *(f"reader{number}" for number in range(1, READERS + 1)))
+
+
+def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Waits, asks, insists."""
+    for insist in (process.terminate, process.kill, None):
+        try:
+            process.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            if insist is None:
+                raise
+            insist()
 
 
 def _wires(name: str) -> tuple[str, ...]:

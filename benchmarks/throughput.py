@@ -1,8 +1,8 @@
 """How many messages pass, and what they cost, beside dora-rs: `python -m benchmarks.throughput`.
 
 Floods: one process sends as fast as it can, in turn through either library, for a moment each.
-Ours blocks the sender when a reader's queue is full and loses nothing; dora-rs does not, so its
-queues hold 10,000 messages and what it loses is counted. CPU: of all processes that a message
+On one machine ours blocks the sender when a reader's queue is full and loses nothing; dora-rs does
+not, so its queues hold 10,000 messages and what it loses is counted. CPU: of all processes that a message
 passes, at a steady rate. Prints a table and writes a picture.
 """
 
@@ -19,7 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.between import BetweenStage
 from benchmarks.figures import PEER, SIZES, Row, Sample, duration, rate, rates
+from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
 from benchmarks.stage import Stage, StageError
@@ -43,10 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 220)
     passes, seconds = (1, 0.25) if chosen.quick else (5, 0.4)
     try:
-        with Stage(install()) as stage:
+        peer = install()
+        with Stage(peer) as stage:
             rows = floods(stage, "one to one", "one", passes, seconds)
             rows += floods(stage, "one to four", "four", passes, seconds)
             costs = cpu(stage, passes, 1.0 if chosen.quick else 3.0)
+        with Network() as network, BetweenStage(peer, network) as between:
+            rows += floods(between, "two machines", "one", min(passes, 2), seconds)
+    except NetworkError as error:
+        console.print(f"two machines: not measured: {error}", markup=False)
     except (StageError, RuntimeError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
@@ -59,11 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def floods(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -> list[Row]:
     """The rate is that of the slowest reader."""
+    local = stage.layer == "shm"
     found: dict[str, dict[str, list[float]]] = {}
     lost: dict[str, dict[str, list[int]]] = {}
     for number in range(passes):
         for name, size in SIZES.items():
-            ways = [PEER, "arrow", "numpy", *(("in place",) if size >= LARGE else ())]
+            ways = [PEER, "arrow", "numpy"]
+            ways += ["in place"] if local and size >= LARGE else []
             longer = seconds * (1 if size < LARGE else 3 if name == "4 MB" else 6)
             shift = number % len(ways)
             for way in (*ways[shift:], *ways[:shift]):
@@ -93,20 +102,22 @@ def floods(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -
             if way in OURS and theirs
         }
         least = LEAST.get(name, SMALL)
-        targets = {"arrow": least, "numpy": least}
+        targets = {"arrow": least, "numpy": least} if local else {}
         rows.append(Row(scenario, name, samples, ratios, targets, compare_tails=False))
     return rows
 
 
 def cpu(stage: Stage, passes: int, seconds: float) -> list[Row]:
+    """What the processes spend while nothing is sent is taken off: of both libraries alike."""
     found: dict[str, dict[str, list[float]]] = {}
     for _ in range(min(passes, 2)):
         for name, hz in STEADY.items():
             for way in (PEER, "arrow", "numpy", *(("in place",) if name == "4 MB" else ())):
                 pids = stage.processes(way)
-                before = sum(_spent(pid) for pid in pids)
+                idle = _load(pids, seconds / 2)
+                before, begin = _spent(pids), time.monotonic()
                 count = stage.ask("steady", size=SIZES[name], way=way, hz=hz, seconds=seconds)
-                spent = sum(_spent(pid) for pid in pids) - before
+                spent = _spent(pids) - before - idle * (time.monotonic() - begin)
                 found.setdefault(name, {}).setdefault(way, []).append(spent / count)
     return [
         Row(
@@ -132,9 +143,17 @@ def _rate(reader: dict[str, Any]) -> float:
     return float((reader["count"] - 1) / reader["span"] * 1e9)
 
 
-def _spent(pid: int) -> int:
-    """CPU time of a process in nanoseconds, all of its threads, also those that ended."""
-    return time.clock_gettime_ns(~pid << 3 | 2)  # as clock_getcpuclockid gives it
+def _spent(pids: Sequence[int]) -> int:
+    """CPU time of processes in nanoseconds, all of their threads, also those that ended."""
+    # The clock's number is as clock_getcpuclockid makes it.
+    return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in pids)
+
+
+def _load(pids: Sequence[int], seconds: float) -> float:
+    """CPU nanoseconds per second while nothing is sent."""
+    before, begin = _spent(pids), time.monotonic()
+    time.sleep(seconds)
+    return (_spent(pids) - before) / (time.monotonic() - begin)
 
 
 if __name__ == "__main__":
