@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from deploy.errors import BuildError
 
@@ -27,7 +28,13 @@ class Key:
     python: str  # 3.11
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
-    index_urls: tuple[str, ...] = ()
+    index_urls: tuple[str, ...] = ()  # without passwords
+
+
+def without_password(url: str) -> str:
+    """The address of an index as it may be written into a file that others read."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 # A pinned package: `numpy==2.1.0` (or a wheel's file name) -> its files' sha256, sorted.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.build import resolver
 from deploy.build.installed import normalise
-from deploy.build.lock import Key, Pins, read_lock, write_lock
+from deploy.build.lock import Key, Pins, read_lock, without_password, write_lock
 from deploy.build.platforms import wheel_platform
 from deploy.build.requirements import Requirements, expand, script_requirements
 from deploy.build.workshop import Workshop
@@ -42,7 +42,8 @@ def python_tree(
     minor = f"{facts.python_version[0]}.{facts.python_version[1]}"
     if not asked.lines:
         return workshop.keep(Files(f"python-{minor}", {}))
-    key = Key(wheel_platform(facts), minor, asked.lines, asked.constraints, asked.index_urls)
+    urls = tuple(without_password(url) for url in asked.index_urls)
+    key = Key(wheel_platform(facts), minor, asked.lines, asked.constraints, urls)
     try:
         pins = _pins(key, asked, environment.base, workshop, say)
         return _tree(key, pins, asked, environment.base, workshop, say)
@@ -63,7 +64,7 @@ def _pins(
     say(f"versions of {_called(key)} for {key.platform}")
     # One version everywhere where that is possible, and no upgrade that nobody asked for.
     prefer = [pin for pins in locked.values() for pin in pins if "==" in pin]
-    pins = resolver.compile_pins(key, asked.wheels, base, prefer)
+    pins = resolver.compile_pins(key, asked, base, prefer)
     if workshop.lock:
         write_lock(workshop.lock, {key: pins})
     return pins
@@ -86,7 +87,7 @@ def _tree(
     workshop.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="python-", dir=workshop.cache) as folder:
         target = Path(folder, "packages")
-        resolver.install(key, pins, asked.wheels, base, target)
+        resolver.install(key, pins, asked, base, target)
         normalise(target)
         files = {
             path.relative_to(target).as_posix(): path

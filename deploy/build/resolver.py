@@ -5,6 +5,7 @@ The user's own settings for uv (UV_*, uv.toml) stay in force: indexes, proxies, 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,33 +16,37 @@ from pathlib import Path
 import uv
 
 from deploy.build.lock import Key, Pins
+from deploy.build.requirements import Requirements
 from deploy.errors import BuildError
 
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 OFFLINE = re.compile(r"failed to fetch|error sending request|connect|dns|timed out", re.IGNORECASE)
 
 
-def compile_pins(key: Key, wheels: dict[str, Path], base: Path, prefer: Iterable[str]) -> Pins:
+def compile_pins(key: Key, asked: Requirements, base: Path, prefer: Iterable[str]) -> Pins:
     """Chooses versions for a platform. `prefer` are pins to keep to where that is possible.
     Raises BuildError with uv's own words."""
+    wheels = asked.wheels
     with tempfile.TemporaryDirectory(prefix="dora-") as folder:
-        asked = Path(folder, "requirements.in")
-        asked.write_text("".join(f"{wheels.get(line, line)}\n" for line in key.requirements))
+        wanted = Path(folder, "requirements.in")
+        wanted.write_text("".join(f"{wheels.get(line, line)}\n" for line in key.requirements))
         limits = Path(folder, "constraints.txt")
         limits.write_text("".join(f"{line}\n" for line in key.constraints))
         pinned = Path(folder, "pinned.txt")
         pinned.write_text("".join(f"{pin}\n" for pin in sorted(set(prefer))))
         _run(
             ["compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"],
-            ["--output-file", pinned, "--constraint", limits, asked],
+            ["--output-file", pinned, "--constraint", limits, wanted],
             key=key,
+            urls=asked.index_urls,
             base=base,
         )
         return parse_pins(pinned.read_text(), wheels)
 
 
-def install(key: Key, pins: Pins, wheels: dict[str, Path], base: Path, target: Path) -> None:
+def install(key: Key, pins: Pins, asked: Requirements, base: Path, target: Path) -> None:
     """Fetches and unpacks exactly `pins` into `target`. Raises BuildError with uv's own words."""
+    wheels = asked.wheels
     with tempfile.TemporaryDirectory(prefix="dora-") as folder:
         pinned = Path(folder, "pinned.txt")
         pinned.write_text("".join(_pin_line(name, pins[name], wheels) for name in sorted(pins)))
@@ -49,6 +54,7 @@ def install(key: Key, pins: Pins, wheels: dict[str, Path], base: Path, target: P
             ["install", "--quiet", "--no-deps", "--require-hashes", "--link-mode", "copy"],
             ["--no-compile-bytecode", "--target", target, "--requirement", pinned],
             key=key,
+            urls=asked.index_urls,
             base=base,
         )
 
@@ -71,14 +77,22 @@ def _pin_line(name: str, hashes: Sequence[str], wheels: dict[str, Path]) -> str:
     return " ".join([pin, *(f"--hash=sha256:{digest}" for digest in hashes)]) + "\n"
 
 
-def _run(verb: list[str], arguments: list[str | Path], *, key: Key, base: Path) -> None:
-    urls = [part for url in key.index_urls for part in ("--index", url)]
+def _run(
+    verb: list[str],
+    arguments: list[str | Path],
+    *,
+    key: Key,
+    urls: Sequence[str],
+    base: Path,
+) -> None:
     # Only wheels: a source package would be built here, for here.
     which = ["--python-platform", key.platform, "--python-version", key.python, "--no-build"]
-    command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable, *urls]
+    command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable]
     done = subprocess.run(
         [*command, *arguments],
         cwd=base,
+        # Not in argv, where every user could read a password that is in an URL.
+        env={**os.environ, "UV_INDEX": " ".join([*urls, os.environ.get("UV_INDEX", "")]).strip()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
