@@ -43,6 +43,8 @@ async def command(
     connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            if not found.sessions:
+                return Exit.UNREACHABLE
             name, sessions = only_deployment(found.sessions, deployment)
             refusals: list[Refused] = []
 

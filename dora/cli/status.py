@@ -45,7 +45,7 @@ async def command(
     connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            if deployment is not None:
+            if deployment is not None and found.sessions:
                 only_deployment(found.sessions, deployment)
             result = await status(found, deployment)
             out.result(_json(result), lambda console: _text(console, result))
@@ -81,7 +81,9 @@ def _traffic(row: NodeStatus) -> dict[str, Any]:
 
 def _text(console: Console, result: Status) -> None:
     if not result.nodes:
-        console.print("nothing is deployed")
+        # Of machines that are away nobody knows.
+        if any(machine["link"] == "up" for machine in result.machines.values()):
+            console.print("nothing is deployed")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in TITLES:

@@ -35,6 +35,8 @@ async def command(
     connect = Connections(accept_new=accept_new)
     try:
         async with contact(connect, files.chosen(machines, limit), out.event) as found:
+            if not found.sessions:
+                return Exit.UNREACHABLE
             name, _ = only_deployment(found.sessions, deployment)
             rows = await stop(name, found.sessions, out.event)
             data = {

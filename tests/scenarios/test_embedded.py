@@ -189,3 +189,14 @@ def test_a_machine_that_does_not_answer_stops_nobody(embedded: Fleet, tmp_path: 
     assert away["hint"]
     assert {"running"} == {row["state"] for row in embedded.nodes(code=4).values()}
     embedded.inventory.write_text(text)
+
+
+def test_when_no_machine_answers_nothing_else_is_claimed(embedded: Fleet, tmp_path: Path) -> None:
+    """Exit code 4 for every command, with the cause, and no word on what runs there."""
+    embedded.inventory.write_text("machines:\n  away: {host: 127.0.0.1, port: 1}\n")
+
+    for command in (["status"], ["logs", "counter"], ["stop", "counter"]):
+        done = embedded.dora(*command, code=4)
+        assert "nothing listens on port 1" in done.stderr
+        assert done.stdout == ""
+    embedded.inventory.write_text("machines:\n  base: {host: embedded}\n")
