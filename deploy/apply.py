@@ -1,14 +1,15 @@
-"""The story of a deployment: lock, copy, switch, prove, or go back; per machine. Laptop only."""
+"""The story of a deployment: lock, copy, switch, prove, confirm, or go back. Laptop only."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from deploy.errors import MachineError
+from deploy.errors import ConnectionFailed, ConnectionLost, MachineError, Refused
 from deploy.events import (
     Activated,
     Copied,
@@ -16,21 +17,22 @@ from deploy.events import (
     Emit,
     MachineFailed,
     RolledBack,
-    UnitChanged,
+    Unconfirmed,
     ignore,
 )
 from deploy.plan import MachinePlan, Plan
 from deploy.profile import Profile
+from deploy.proof import prove
 from deploy.session import Session
 from deploy.store.base import Objects
 from deploy.store.path import Manifest
 from deploy.store.remote import RemoteStore
 
-STOPPING = 15.0  # seconds that what ran before may take to leave, before a unit's time runs
-TRIES = 3  # restarts within one proof after which a unit counts as broken
+SPARE = 30.0  # seconds for stopping what ran before, and for confirming
+KEEP_ALIVE = 5.0  # seconds between words to a machine whose lock we hold
+RETRY = 0.5  # seconds between attempts to confirm
 
-Value = TypeVar("Value")
-Outcome = Literal["unchanged", "deployed", "failed", "rolled_back"]
+Outcome = Literal["unchanged", "deployed", "failed", "rolled_back", "unconfirmed"]
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,38 @@ class Closures:
 
 @dataclass(frozen=True)
 class Options:
+    """`confirm_timeout` is in seconds; None: the longest start-up time, and some more."""
+
     owner: str  # user@laptop, for the lock and the generation
     rollback: bool = True
     settle: float = 1.0  # seconds that a ready unit has to stay up
+    confirm_timeout: float | None = None
+    revision: str = ""
+    note: str = ""
+
+    def timeout(self, plan: Plan) -> float:
+        if self.confirm_timeout is not None:
+            return self.confirm_timeout
+        profiles = [row.wanted for row in plan.machines if row.wanted is not None]
+        return SPARE + max((it.start_timeout for p in profiles for it in p.units), default=0.0)
 
 
 @dataclass
 class MachineResult:
-    """What became of one machine. `generation` is the one that is current there now."""
+    """What became of one machine. `generation` is what is current there now, as far as is known;
+    `previous` what was before, `failed` what was gone back from, for `reason`.
+
+    An `unconfirmed` machine does not answer: it goes back by itself at `back_at` (epoch, by the
+    laptop's clock), unless it has been confirmed.
+    """
 
     machine: str
-    outcome: Outcome
+    outcome: Outcome = "failed"
     generation: int | None = None
+    previous: int | None = None
+    failed: int | None = None
+    reason: str | None = None
+    back_at: float | None = None
     bytes: int = 0
     error: MachineError | None = None
     units: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # last known states
@@ -70,211 +92,232 @@ async def apply(
 ) -> tuple[MachineResult, ...]:
     """Makes the machines run what `plan` wants.
 
-    Nothing is switched anywhere before everything is copied everywhere. A machine that fails while
-    copying is left as it was, and the others go on. When a unit does not become ready, every
-    machine that had switched goes back to what it ran before, unless `options.rollback` is off.
-    Sessions need a running supervisor. Raises LockHeld when somebody else is deploying.
+    Nothing is switched anywhere before everything is copied everywhere; a machine that fails while
+    copying is left as it was, and the others go on. What is switched to is on trial: it stays when
+    every unit of every machine was ready and every machine let us in once more. Else all that had
+    switched go back, unless `options.rollback` is off; those that do not hear us any more do so by
+    themselves. Sessions need a running supervisor. Raises LockHeld when somebody else is deploying.
     """
-    work = {row.machine: row for row in plan.machines}
-    results: dict[str, MachineResult] = {}
-    name = plan.deployment
-    try:
+    work = _Work(plan, closures, sessions, options, emit)
+    rows = plan.machines
+    async with work.locked(rows):
+        rows = await work.everywhere(rows, work.copy)
+        switched = await work.everywhere(rows, work.switch)
+        proven = await work.everywhere(switched, work.prove)
+        reached = await work.everywhere(proven, work.reach)
+        if len(reached) < len(rows) and options.rollback:
+            await work.everywhere(rows, work.go_back)
+        else:
+            await work.everywhere(switched, work.confirm)
+    return tuple(work.results[row.machine] for row in plan.machines)
+
+
+class _NotHealthy(Exception):
+    """Some unit of the machine is not; its result says which."""
+
+
+class _Work:
+    """The steps, each for one machine; what they find is in `results`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        closures: Closures,
+        sessions: Mapping[str, Session],
+        options: Options,
+        emit: Emit,
+    ) -> None:
+        self._name = plan.deployment
+        self._closures = closures
+        self._sessions = sessions
+        self._options = options
+        self._emit = emit
+        self._timeout = options.timeout(plan)
+        self._fresh: dict[str, Session] = {}
+        self._trials: dict[str, float] = {}  # machine -> when it goes back by itself
+        self.results = {row.machine: MachineResult(row.machine) for row in plan.machines}
+
+    @asynccontextmanager
+    async def locked(self, rows: Iterable[MachinePlan]) -> AsyncIterator[None]:
+        """Holds the deployment's lock on all machines. Raises LockHeld."""
         # In order of names, so that two people who start at once cannot block each other.
-        for machine in sorted(work):
-            await sessions[machine].request("lock", deployment=name, owner=options.owner)
-
-        async def copy(row: MachinePlan) -> int:
-            return await _copy(sessions[row.machine], row, closures, emit)
-
-        copied = await _everywhere(work.values(), copy, results, emit)
-        rows = [row for row in work.values() if row.machine in copied]
-
-        async def switch(row: MachinePlan) -> int | None:
-            return await _switch(sessions[row.machine], name, row, options, emit)
-
-        switched = await _everywhere(rows, switch, results, emit)
-        rows = [row for row in rows if row.machine in switched]
-
-        async def prove(row: MachinePlan) -> _Proof:
-            return await _prove(sessions[row.machine], name, row.wanted, options, emit)
-
-        proofs = await _everywhere(rows, prove, results, emit)
-        for row in rows:
-            if proof := proofs.get(row.machine):
-                results[row.machine] = MachineResult(
-                    row.machine,
-                    "failed" if proof.unhealthy else "unchanged" if row.up_to_date else "deployed",
-                    generation=switched[row.machine],
-                    bytes=copied[row.machine],
-                    units=proof.states,
-                    unhealthy=proof.unhealthy,
-                )
-        if options.rollback and any(result.unhealthy for result in results.values()):
-            await _go_back(name, rows, sessions, results, options, emit)
-    finally:
-        for machine in work:
+        sessions = [self._sessions[machine] for machine in sorted(row.machine for row in rows)]
+        try:
+            for session in sessions:
+                await session.request("lock", deployment=self._name, owner=self._options.owner)
+            alive = [asyncio.create_task(_keep_alive(session)) for session in sessions]
             try:
-                await sessions[machine].request("unlock", deployment=name)
-            except MachineError:
-                # The lock lives as long as the channel, and that is gone.
-                continue
-    return tuple(results[machine] for machine in work)
+                yield
+            finally:
+                for task in alive:
+                    task.cancel()
+                await asyncio.gather(*alive, return_exceptions=True)
+                await asyncio.gather(*(fresh.close() for fresh in self._fresh.values()))
+        finally:
+            await asyncio.gather(*(_unlock(session, self._name) for session in sessions))
 
+    async def everywhere(
+        self, rows: Iterable[MachinePlan], act: Callable[[MachinePlan], Awaitable[None]]
+    ) -> tuple[MachinePlan, ...]:
+        """Acts on all machines at once; those where that went well. A failure is in the machine's
+        result and does not stop the others."""
+        rows = tuple(rows)
+        outcomes = await asyncio.gather(*(act(row) for row in rows), return_exceptions=True)
+        well = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome is None:
+                well.append(row)
+            elif isinstance(outcome, MachineError):
+                self._emit(MachineFailed(row.machine, outcome))
+                self.results[row.machine].error = outcome
+            elif not isinstance(outcome, _NotHealthy):
+                raise outcome
+        return tuple(well)
 
-async def _everywhere(
-    rows: Iterable[MachinePlan],
-    act: Callable[[MachinePlan], Awaitable[Value]],
-    results: dict[str, MachineResult],
-    emit: Emit,
-) -> dict[str, Value]:
-    """Acts on all machines at once; one that fails gets its result and does not stop the others."""
-    rows = list(rows)
-    outcomes = await asyncio.gather(*(act(row) for row in rows), return_exceptions=True)
-    values = {}
-    for row, outcome in zip(rows, outcomes, strict=True):
-        if isinstance(outcome, MachineError):
-            emit(MachineFailed(row.machine, outcome))
-            results[row.machine] = MachineResult(row.machine, "failed", error=outcome)
-        elif isinstance(outcome, BaseException):
-            raise outcome
-        else:
-            values[row.machine] = outcome
-    return values
+    async def copy(self, row: MachinePlan) -> None:
+        manifests = self._closures.manifests.get(row.machine, ())
+        if not manifests:
+            return
+        began = time.monotonic()
+        sent = await RemoteStore(row.machine, self._sessions[row.machine].open_store).send(
+            self._closures.store,
+            manifests,
+            lambda done, total: self._emit(Copying(row.machine, done, total)),
+        )
+        self.results[row.machine].bytes = sent
+        self._emit(Copied(row.machine, sent, time.monotonic() - began))
 
-
-async def _copy(session: Session, row: MachinePlan, closures: Closures, emit: Emit) -> int:
-    manifests = closures.manifests.get(row.machine, ())
-    if row.up_to_date or not manifests:
-        return 0
-    began = time.monotonic()
-    sent = await RemoteStore(session.machine.id, session.open_store).send(
-        closures.store,
-        manifests,
-        lambda done, total: emit(Copying(session.machine.id, done, total)),
-    )
-    emit(Copied(session.machine.id, sent, time.monotonic() - began))
-    return sent
-
-
-async def _switch(
-    session: Session, name: str, row: MachinePlan, options: Options, emit: Emit
-) -> int | None:
-    if row.wanted is None:
-        await session.request("stop", deployment=name)
-        return None
-    reply = await session.request(
-        "activate",
-        deployment=name,
-        profile=row.wanted.to_json(),
-        creator=options.owner,
-        expected=row.expected,
-    )
-    number = int(reply["number"])
-    changes = (tuple(reply.get(key, ())) for key in ("started", "restarted", "stopped", "kept"))
-    emit(Activated(session.machine.id, number, *changes))
-    return number
-
-
-@dataclass(frozen=True)
-class _Proof:
-    states: Mapping[str, Mapping[str, Any]]
-    unhealthy: Mapping[str, str]
-
-
-async def _prove(
-    session: Session, name: str, profile: Profile | None, options: Options, emit: Emit
-) -> _Proof:
-    """Waits until every unit is ready and has stayed so for a moment, or will not be any more."""
-    if profile is None:
-        return _Proof({}, {})
-    began = time.monotonic()
-    settled_since: float | None = None
-    states: dict[str, Mapping[str, Any]] = {}
-    before: dict[str, int] = {}
-    while True:
-        reply = await session.request("status", deployment=name)
-        for state in reply["units"]:
-            if states.get(state["name"], {}).get("state") != state["state"]:
-                emit(UnitChanged(session.machine.id, state))
-            states[state["name"]] = state
-            before.setdefault(state["name"], int(state.get("restarts", 0)))
-        verdicts = {unit.name: health(states.get(unit.name)) for unit in profile.units}
-        unhealthy = {unit: why for unit, why in verdicts.items() if why}
-        now = time.monotonic()
-        late = now - began - STOPPING
-        if any(
-            unit.name in unhealthy
-            and (hopeless(states.get(unit.name), before) or late > unit.start_timeout)
-            for unit in profile.units
-        ):
-            return _Proof(states, unhealthy)
-        if unhealthy:
-            settled_since = None
-        elif settled_since is None:
-            settled_since = now
-        if settled_since is not None and now - settled_since >= options.settle:
-            return _Proof(states, {})
-        await asyncio.sleep(0.05)
-
-
-def health(state: Mapping[str, Any] | None) -> str | None:
-    """None when the unit is ready, or ended as it should; else why it is not healthy."""
-    if state is None:
-        return "was never started"
-    if state["state"] == "running":
-        return None
-    left = state.get("exit") or {}
-    if state["state"] == "ended" and left.get("code") == 0:
-        return None
-    how = f"exited with {left['code']}" if "code" in left else f"died of {left.get('signal')}"
-    if state.get("error"):
-        return str(state["error"])
-    return how if left else f"is {state['state']}"
-
-
-def hopeless(state: Mapping[str, Any] | None, before: Mapping[str, int]) -> bool:
-    """Whether waiting longer will not help: the supervisor has given the unit up, or starts it
-    again and again. `before` has each unit's restarts when we began to look."""
-    if state is None:
-        return False
-    restarts = int(state.get("restarts", 0)) - before.get(state["name"], 0)
-    return state["state"] in ("failed", "ended") or restarts >= TRIES
-
-
-async def _go_back(
-    name: str,
-    rows: list[MachinePlan],
-    sessions: Mapping[str, Session],
-    results: dict[str, MachineResult],
-    options: Options,
-    emit: Emit,
-) -> None:
-    async def back(row: MachinePlan) -> int | None:
-        session = sessions[row.machine]
-        if row.up_to_date:
-            return results[row.machine].generation
-        previous = await session.profile(name)  # what the facts, read before, called current
-        if previous is None:
-            await session.request("stop", deployment=name)
-            number = None
-        else:
-            reply = await session.request(
+    async def switch(self, row: MachinePlan) -> None:
+        result = self.results[row.machine]
+        try:
+            reply = await self._sessions[row.machine].request(
                 "activate",
-                deployment=name,
-                profile=previous.to_json(),
-                creator=f"{options.owner} (rollback)",
-                expected=row.wanted.hash if row.wanted else None,
+                deployment=self._name,
+                profile=_wanted(row, self._name).to_json(),
+                creator=self._options.owner,
+                expected=row.expected,
+                confirm_timeout=self._timeout,
+                revision=self._options.revision,
+                note=self._options.note,
             )
-            number = int(reply["number"])
-        emit(RolledBack(row.machine, number))
-        reply = await session.request("status", deployment=name)
-        results[row.machine].units = {state["name"]: state for state in reply["units"]}
-        return number
+        except ConnectionLost as error:
+            self._trials[row.machine] = time.time() + self._timeout  # it may have begun
+            self._unknown(row, error.reason)
+            raise
+        result.generation, result.previous = int(reply["number"]), reply.get("previous")
+        if reply.get("pending") is not None:
+            self._trials[row.machine] = time.time() + self._timeout
+        changes = (tuple(reply.get(key, ())) for key in ("started", "restarted", "stopped", "kept"))
+        self._emit(Activated(row.machine, result.generation, *changes))
 
-    reached: dict[str, MachineResult] = {}
-    numbers = await _everywhere(rows, back, reached, emit)
-    for machine, number in numbers.items():
-        results[machine].outcome = "rolled_back"
-        results[machine].generation = number
-    for machine, failed in reached.items():
-        results[machine].error = failed.error
+    async def prove(self, row: MachinePlan) -> None:
+        result = self.results[row.machine]
+        # The rest of the time is for going back while the machine still waits for our word.
+        limit = self._timeout - min(5.0, self._timeout / 4)
+        session, wanted = self._sessions[row.machine], _wanted(row, self._name)
+        proof = await prove(session, wanted, self._emit, settle=self._options.settle, limit=limit)
+        result.units, result.unhealthy = proof.states, proof.unhealthy
+        if proof.unhealthy:
+            raise _NotHealthy
+        result.outcome = "unchanged" if row.up_to_date else "deployed"
+        if row.wanted is None:
+            result.generation = None
+
+    async def reach(self, row: MachinePlan) -> None:
+        """Whether a new connection still gets in: what is on trial may have changed that."""
+        if row.machine in self._trials:
+            self._fresh[row.machine] = fresh = await self._sessions[row.machine].again()
+            await fresh.request("hello")
+
+    async def confirm(self, row: MachinePlan) -> None:
+        if row.machine not in self._trials:
+            return
+        result = self.results[row.machine]
+        number = result.generation
+        while True:
+            try:
+                fresh = self._fresh.get(row.machine)
+                if fresh is None:
+                    fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
+                await fresh.request("confirm", deployment=self._name, number=number)
+                return
+            except (ConnectionFailed, ConnectionLost) as error:
+                lost = self._fresh.pop(row.machine, None)
+                if lost is not None:
+                    await lost.close()
+                if time.time() + RETRY > self._trials[row.machine]:
+                    self._unknown(row, str(error.reason))
+                    raise
+                await asyncio.sleep(RETRY)
+            except Refused as error:
+                if error.code == "gone_back":
+                    self._went_back(row, error.reason, result.previous)
+                raise
+
+    async def go_back(self, row: MachinePlan) -> None:
+        """Only what is on trial: on other machines nothing was changed."""
+        result = self.results[row.machine]
+        if row.machine not in self._trials:
+            return
+        session, reason = self._sessions[row.machine], self._trouble()
+        try:
+            reply = await session.request("revert", deployment=self._name, reason=reason)
+            number = reply.get("number")
+        except Refused as error:
+            if error.code != "not_pending":
+                raise
+            number = result.previous  # its own time was over before
+        except MachineError as error:
+            self._unknown(row, error.reason)
+            raise
+        self._went_back(row, reason, number)
+        status = await session.request("status", deployment=self._name)
+        result.units = {state["name"]: state for state in status["units"]}
+
+    def _went_back(self, row: MachinePlan, reason: str, number: int | None) -> None:
+        result = self.results[row.machine]
+        result.outcome, result.reason = "rolled_back", reason
+        result.failed, result.generation, result.back_at = result.generation, number, None
+        self._emit(RolledBack(row.machine, number, result.failed, reason))
+
+    def _unknown(self, row: MachinePlan, reason: str) -> None:
+        result = self.results[row.machine]
+        if result.outcome == "unconfirmed":
+            return  # as was said before
+        result.outcome, result.reason = "unconfirmed", reason
+        result.back_at = self._trials[row.machine]
+        self._emit(Unconfirmed(row.machine, result.back_at))
+
+    def _trouble(self) -> str:
+        """Why all go back, in a line."""
+        parts = []
+        for result in self.results.values():
+            if result.unhealthy:
+                units = (f"{unit} {why}" for unit, why in result.unhealthy.items())
+                parts.append(f"{result.machine}: {', '.join(units)}")
+            elif result.error is not None:
+                parts.append(str(result.error))
+        return "; ".join(parts)
+
+
+def _wanted(row: MachinePlan, deployment: str) -> Profile:
+    """A machine that the deployment leaves gets a generation without units, so that it can go back
+    like the others."""
+    return row.wanted or Profile(deployment, row.machine, ())
+
+
+async def _keep_alive(session: Session) -> None:
+    """A lock whose holder says nothing for long is nobody's."""
+    while True:
+        await asyncio.sleep(KEEP_ALIVE)
+        try:
+            await session.request("hello")
+        except MachineError:
+            return  # the step under way meets the same, and tells
+
+
+async def _unlock(session: Session, deployment: str) -> None:
+    try:
+        await session.request("unlock", deployment=deployment)
+    except MachineError:
+        return  # the lock lives as long as the channel, and that is gone

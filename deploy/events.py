@@ -64,10 +64,22 @@ class UnitChanged:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """`generation` runs again; None: nothing runs, as before the first deployment."""
+    """`generation` runs again; None: nothing runs, as before the first deployment. `failed` is what
+    was gone back from."""
 
     machine: str
     generation: int | None
+    failed: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """The machine does not answer while a generation is on trial there: it goes back by itself at
+    `back_at` (seconds since the epoch, laptop's clock)."""
+
+    machine: str
+    back_at: float
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ Event = (
     | Activated
     | UnitChanged
     | RolledBack
+    | Unconfirmed
     | MachineFailed
     | LinkLost
     | LinkBack

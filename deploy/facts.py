@@ -17,6 +17,8 @@ class Installed:
     hash: str | None
     created: float | None = None
     creator: str | None = None
+    revision: str = ""
+    pending: int | None = None  # the generation that is on trial
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Facts:
                     hash=entry.get("hash"),
                     created=entry.get("created"),
                     creator=entry.get("creator"),
+                    revision=entry.get("revision") or "",
+                    pending=(entry.get("pending") or {}).get("number"),
                 )
                 for name, entry in data["deployments"].items()
             }

@@ -49,6 +49,17 @@ class Session:
         emit(Connected(machine.id, time.monotonic() - began))
         return cls(connector, connection, facts)
 
+    async def again(self) -> Session:
+        """The same machine over a new connection; that proves that it can still be entered.
+        Raises ConnectionFailed."""
+        connection = await self._connector.connect(self.machine)
+        return Session(self._connector, connection, self.facts)
+
+    async def look(self) -> None:
+        """Reads the machine's facts anew. Raises MachineError."""
+        answer = await _answer(self.connection, self.machine, "probe")
+        self.facts = Facts.from_json(self.machine.id, answer)
+
     async def start_supervisor(self) -> None:
         """Makes sure that a supervisor of this version runs; units that run are not touched."""
         await _answer(self.connection, self.machine, "start")

@@ -26,6 +26,7 @@ ROBOT_SIDE = (
     "deploy.store.archive",
     "deploy.store.serve",
     "deploy.store.collect",
+    "deploy.store.verify",
     "deploy.supervisor.*",
 )
 # What every node imports, or may import.

@@ -14,6 +14,7 @@ from typing import FrozenSet, Iterable, Mapping, Set, Tuple
 from deploy.generation import Generation
 from deploy.store.durable import remove
 from deploy.store.local import LocalStore
+from deploy.store.path import DIGEST
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Collected:
     trees: int
     objects: int
     bytes: int
+    agents: int = 0
 
 
 def garbage(
@@ -77,6 +79,17 @@ def collect(store: LocalStore, keep: Iterable[str] = ()) -> Collected:
             remove(os.path.join(store.root, "cache/pycache") + store.tree_path(name))
         freed = sum(store.remove_object(digest) for digest in found.objects)
     return Collected(len(found.trees), len(found.objects), freed)
+
+
+def collect_agents(root: str, keep: Iterable[str]) -> int:
+    """Removes agents (see `deploy.supervisor.boot`) but for those of `keep`; how many."""
+    kept = set(keep)
+    gone = 0
+    for path in glob.glob(os.path.join(glob.escape(root), "agent", "*")):
+        if DIGEST.match(os.path.basename(path)) and os.path.basename(path) not in kept:
+            remove(path)
+            gone += 1
+    return gone
 
 
 def _objects(store: LocalStore, name: str) -> Iterable[str]:

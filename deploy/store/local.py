@@ -82,6 +82,11 @@ class LocalStore:
         names = (name for folder in _entries(self._objects) for name in self._names_in(folder))
         return sorted({name[:64] for name in names if DIGEST.match(name[:64])})
 
+    def object_paths(self, digest: str) -> List[Tuple[str, bool]]:
+        """The files of an object, and whether each is the executable one."""
+        paths = [(self._path(digest, executable), executable) for executable in (False, True)]
+        return [(path, executable) for path, executable in paths if os.path.exists(path)]
+
     def put_objects(self, objects: Iterable[Incoming]) -> int:
         added = 0
         with self.writing(), Scratch(self._objects) as scratch:

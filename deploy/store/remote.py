@@ -15,6 +15,7 @@ from deploy.store.archive import Item, encode
 from deploy.store.base import Incoming, Objects, chunks, objects_of
 from deploy.store.collect import Collected
 from deploy.store.path import Manifest
+from deploy.store.verify import Verified
 
 LAST_WORDS = 5.0  # seconds in which a machine that hung up on us may still say why
 
@@ -96,13 +97,34 @@ class RemoteStore:
                 await channel.close()
         raise AssertionError("unreachable")
 
-    async def collect(self, keep: Iterable[str] = ()) -> Collected:
-        """Removes there what neither one of its generations nor `keep` (tree names) needs."""
+    async def collect(self, keep: Iterable[str] = (), agents: Iterable[str] = ()) -> Collected:
+        """Removes there what neither one of its generations nor `keep` (tree names) needs; and all
+        agents but for `agents` (their hashes), if any is given."""
         channel = await self._open("session")
         try:
-            await self._say(channel, op="collect", keep=sorted(keep))
+            await self._say(channel, op="collect", keep=sorted(keep), agents=sorted(agents))
             reply = await self._hear(channel)
-            return Collected(int(reply["trees"]), int(reply["objects"]), int(reply["bytes"]))
+            return Collected(
+                int(reply["trees"]),
+                int(reply["objects"]),
+                int(reply["bytes"]),
+                int(reply.get("agents", 0)),
+            )
+        finally:
+            await channel.close()
+
+    async def verify(
+        self, *, repair: bool = False, on_progress: Callable[[int], None] | None = None
+    ) -> Verified:
+        """Has everything there read and compared with its name; with `repair`, what is damaged is
+        removed. `on_progress(bytes)` counts what was read."""
+        channel = await self._open("session")
+        try:
+            await self._say(channel, op="verify", repair=repair)
+            while "checked" in (reply := await self._hear(channel)):
+                if on_progress is not None:
+                    on_progress(int(reply["checked"]))
+            return Verified.from_json(reply)
         finally:
             await channel.close()
 

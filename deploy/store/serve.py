@@ -8,7 +8,10 @@ One JSON object a line, each answered by one line: {"ok": true, ...} or {"ok": f
     {"op": "offer"}, an archive of trees       -> objects of these that lack, free bytes
     {"op": "receive"}, an archive of objects   -> {"received": n} now and then; in the end objects,
                                                   bytes, and trees that are there: those offered
-    {"op": "collect", "keep": [...]}           -> trees, objects, bytes that went
+    {"op": "collect", "keep": [...],           -> trees, objects, bytes that went; agents too,
+     "agents": [...]}                             but for those named, if any is
+    {"op": "verify", "repair": false}          -> {"checked": n} now and then; in the end what was
+                                                  looked at, and what is damaged
 
 So a manifest travels once, and packed. After `receive` the conversation is over, as it is after
 anything that makes no sense.
@@ -26,9 +29,10 @@ from typing import Any, BinaryIO, Callable, Dict, List, Optional, Sequence
 
 from deploy.store.archive import decode, receive
 from deploy.store.base import MissingObjects, objects_of
-from deploy.store.collect import collect
+from deploy.store.collect import collect, collect_agents
 from deploy.store.local import LocalStore
 from deploy.store.path import Manifest
+from deploy.store.verify import Verified, repair, verify
 
 LONGEST_LINE = 64 * 1024 * 1024  # bytes; half a million digests
 BETWEEN_REPORTS = 0.2  # seconds
@@ -77,8 +81,9 @@ class _Session:
                 elif op == "offer":
                     self._offer()
                 elif op == "collect":
-                    done = collect(self._store, _texts(request, "keep"))
-                    self._say({"trees": done.trees, "objects": done.objects, "bytes": done.bytes})
+                    self._collect(_texts(request, "keep"), _texts(request, "agents"))
+                elif op == "verify":
+                    self._say(self._verify(request.get("repair") is True).to_json())
                 elif op == "receive":
                     self._receive()
                     return 0
@@ -100,6 +105,16 @@ class _Session:
         self._write({"ok": False, "code": code, "error": error})
         return 1
 
+    def _collect(self, keep: List[str], agents: List[str]) -> None:
+        done = collect(self._store, keep)
+        gone = collect_agents(self._store.root, agents) if agents else 0
+        data = {"trees": done.trees, "objects": done.objects, "bytes": done.bytes, "agents": gone}
+        self._say(data)
+
+    def _verify(self, removing: bool) -> Verified:
+        check = repair if removing else verify
+        return check(self._store, lambda count: self._report(count, "checked"))
+
     def _offer(self) -> None:
         for item in decode(self._read):
             if not isinstance(item, Manifest):
@@ -119,11 +134,11 @@ class _Session:
     def _read(self, limit: int) -> bytes:
         return self._stdin.read1(limit)  # type: ignore[attr-defined, no-any-return]
 
-    def _report(self, received: int) -> None:
+    def _report(self, count: int, what: str = "received") -> None:
         now = self._clock()
         if now - self._reported >= BETWEEN_REPORTS:
             self._reported = now
-            self._write({"received": received})
+            self._write({what: count})
 
     def _say(self, answer: Dict[str, Any]) -> None:
         self._write(dict(answer, ok=True))

@@ -16,6 +16,11 @@ COMMANDS = {
     "status": ("status", "Show what runs where."),
     "logs": ("logs", "Show what nodes have printed."),
     "stop": ("stop", "Stop a deployment on all its machines."),
+    "generations": ("generations", "List what was deployed, and what became of it."),
+    "rollback": ("rollback", "Run again what ran before."),
+    "gc": ("gc", "Remove old generations, and what nothing needs."),
+    "store": ("store", "Verify or repair what machines keep."),
+    "unlock": ("unlock", "Take a deployment's lock from whoever has it."),
     "machines": ("machines", "Look at the machines of an inventory."),
 }
 

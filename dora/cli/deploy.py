@@ -10,7 +10,7 @@ import click
 
 from deploy.connection.connect import Connections
 from dora.cli import files
-from dora.cli.exits import Exit, exiting
+from dora.cli.exits import Exit, exit_code, exiting
 from dora.cli.output import Output
 from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, show_deployed
@@ -28,7 +28,8 @@ from dora.coordinator.watch import Line, watch
 @files.name_option
 @click.option("--detach", is_flag=True, help="Return once the deployment is healthy.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--no-rollback", is_flag=True, help="Leave an unhealthy deployment as it is.")
+@files.confirm_timeout_option
+@files.no_rollback_option
 @files.accept_new_option
 @files.json_option
 @files.verbose_option
@@ -40,6 +41,7 @@ async def command(
     name: str | None,
     detach: bool,
     dry_run: bool,
+    confirm_timeout: float | None,
     no_rollback: bool,
     accept_new: bool,
     as_json: bool,
@@ -60,30 +62,37 @@ async def command(
             prepared = await prepare(name, dataflow, machines, found.sessions, out.event)
             if dry_run:
                 show_plan(out, prepared, found)
-                return _exit(found)
+                return exit_of(found)
             show_plan(out, prepared, found, brief=True)
             result = await deploy(
-                prepared, found.sessions, rollback=not no_rollback, emit=out.event
+                prepared,
+                found.sessions,
+                rollback=not no_rollback,
+                confirm_timeout=confirm_timeout,
+                emit=out.event,
             )
             if as_json:
                 write = out.result if detach else out.row  # a line each, when lines follow
                 write(deployed_json(result, prepared, found), lambda console: None)
             else:
-                show_deployed(out, result, prepared)
-            code = _exit(found, result)
+                show_deployed(out, result)
+            code = exit_of(found, result)
             if detach or not result.healthy:
                 return code
-            await _attend(name, found, {m.id: m for m in selected}, connect, out)
+            concerned = {*prepared.profiles, *found.unreachable}
+            watched = {it.id: it for it in selected if it.id in concerned}
+            await _attend(name, found, watched, connect, out)
             return code
     finally:
         await connect.close()
 
 
-def _exit(found: Contact, result: Deployed | None = None) -> Exit:
-    if result is not None and result.rolled_back:
-        return Exit.ROLLED_BACK
+def exit_of(found: Contact, result: Deployed | None = None) -> Exit:
     if result is not None and not result.healthy:
-        return Exit.FAILED
+        codes = [exit_code(row.error) for row in result.machines if row.error is not None]
+        if Exit.CONFLICT in codes:
+            return Exit.CONFLICT
+        return Exit.ROLLED_BACK if result.rolled_back else Exit.FAILED
     if found.required_unreachable:
         return Exit.UNREACHABLE
     return Exit.DONE

@@ -38,15 +38,26 @@ accept_new_option = click.option(
     "--accept-new", is_flag=True, help="Trust and remember the keys of hosts never seen before."
 )
 
+confirm_timeout_option = click.option(
+    "--confirm-timeout",
+    type=click.FloatRange(min=2),
+    metavar="SECONDS",
+    help="How long a machine waits for our word before it goes back by itself "
+    "[default: the longest start-up time, and 30 s].",
+)
+no_rollback_option = click.option(
+    "--no-rollback", is_flag=True, help="Leave an unhealthy deployment as it is."
+)
 
-def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+
+def plain_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not NAME.match(value):
         raise click.BadParameter(f"{value!r} is not a plain name: letters, digits, `_`, `.`, `-`")
     return value
 
 
 name_option = click.option(
-    "--name", callback=_name, help="The deployment's name; else made from the flow file's."
+    "--name", callback=plain_name, help="The deployment's name; else made from the flow file's."
 )
 
 

@@ -7,7 +7,7 @@ import time
 from rich.markup import escape
 
 from deploy import events
-from deploy.apply import health
+from deploy.proof import health
 
 
 def describe(event: events.Event, *, verbose: bool) -> str | None:
@@ -44,6 +44,8 @@ def describe(event: events.Event, *, verbose: bool) -> str | None:
         case events.RolledBack(machine, number):
             what = f"runs generation {number} again" if number else "runs nothing, as before"
             return f"[yellow]{machine}: rolled back:[/yellow] {what}"
+        case events.Unconfirmed(machine, back_at):
+            return f"[yellow]{machine}: {unconfirmed(back_at)}[/yellow]"
         case events.MachineFailed(machine, error):
             hint = f"\n  [cyan]try:[/cyan] {escape(error.hint)}" if error.hint else ""
             return f"[red]{machine}:[/red] {escape(error.reason)}{hint}"
@@ -62,6 +64,12 @@ def _unit(machine: str, state: dict[str, object], verbose: bool) -> str | None:
     if word in ("failed", "backoff") and why:
         return f"[red]{machine}: {name} {word}:[/red] {escape(why)}"
     return f"[dim]{machine}: {name} {word}[/dim]" if verbose or word == "ended" else None
+
+
+def unconfirmed(back_at: float) -> str:
+    """Of a machine that does not answer while a generation is on trial there."""
+    at = time.strftime("%H:%M:%S", time.localtime(back_at))
+    return f"unknown: goes back by itself at {at} unless confirmed"
 
 
 def human_bytes(size: float) -> str:

@@ -8,25 +8,35 @@ from rich.markup import escape
 
 from deploy.apply import MachineResult
 from dora.cli.output import Output
+from dora.cli.progress import unconfirmed
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed
 from dora.coordinator.prepare import Prepared
 
-COLOURS = {"unchanged": "dim", "deployed": "green", "failed": "red", "rolled_back": "yellow"}
+COLOURS = {
+    "unchanged": "dim",
+    "deployed": "green",
+    "failed": "red",
+    "rolled_back": "yellow",
+    "unconfirmed": "yellow",
+}
 
 
-def show_deployed(out: Output, result: Deployed, prepared: Prepared) -> None:
+def show_deployed(out: Output, result: Deployed) -> None:
     for row in result.machines:
         colour, word = COLOURS[row.outcome], row.outcome.replace("_", " ")
         running = sum(state.get("state") == "running" for state in row.units.values())
         parts = [f"generation {row.generation}"] if row.generation else []
+        if row.outcome == "unconfirmed" and row.back_at is not None:
+            parts = [unconfirmed(row.back_at)]
         parts += [f"{running} running"] if running else []
         out.say(f"[{colour}]{row.machine}: {word}[/{colour}] {', '.join(parts)}")
         for unit, why in row.unhealthy.items():
-            out.say(f"  [red]{unit}[/red] {escape(why)}; see: dora logs {prepared.name} -n {unit}")
+            out.say(f"  [red]{unit}[/red] {escape(why)}; see: dora logs {result.name} -n {unit}")
 
 
-def deployed_json(result: Deployed, prepared: Prepared, found: Contact) -> dict[str, Any]:
+def deployed_json(result: Deployed, prepared: Prepared | None, found: Contact) -> dict[str, Any]:
+    """`prepared` is None where no files were read."""
     machines = [_machine_json(row) for row in result.machines]
     for name, error in found.unreachable.items():
         machines.append(
@@ -45,13 +55,16 @@ def deployed_json(result: Deployed, prepared: Prepared, found: Contact) -> dict[
         "nodes": {
             node: {"machine": it.machine, "reason": it.reason}
             for node, it in prepared.placement.assignments.items()
-        },
+        }
+        if prepared is not None
+        else {},
     }
 
 
 def _outcome(result: Deployed, found: Contact) -> str:
-    if result.rolled_back:
-        return "rolled_back"
+    for outcome in ("unconfirmed", "rolled_back"):
+        if any(row.outcome == outcome for row in result.machines):
+            return outcome
     if not result.healthy:
         return "failed"
     if found.unreachable:
@@ -65,6 +78,10 @@ def _machine_json(row: MachineResult) -> dict[str, Any]:
         "machine": row.machine,
         "outcome": row.outcome,
         "generation": row.generation,
+        "previous": row.previous,
+        "failed_generation": row.failed,
+        "reason": row.reason,
+        "back_at": row.back_at,
         "bytes": row.bytes,
         "error": row.error.reason if row.error else None,
         "hint": row.error.hint if row.error else None,

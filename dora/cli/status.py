@@ -80,6 +80,19 @@ def _traffic(row: NodeStatus) -> dict[str, Any]:
 
 
 def _text(console: Console, result: Status) -> None:
+    _table(console, result)
+    for machine, facts in result.machines.items():
+        for deployment, lock in facts.get("locks", {}).items():
+            since = time.strftime("%H:%M:%S", time.localtime(lock["since"]))
+            owner = escape(str(lock["owner"]))
+            console.print(f"[yellow]{machine}:[/yellow] {deployment} is locked by {owner}, {since}")
+        for deployment, number in facts.get("trials", {}).items():
+            console.print(
+                f"[yellow]{machine}:[/yellow] {deployment}: generation {number} is on trial"
+            )
+
+
+def _table(console: Console, result: Status) -> None:
     if not result.nodes:
         # Of machines that are away nobody knows.
         if any(machine["link"] == "up" for machine in result.machines.values()):

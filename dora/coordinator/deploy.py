@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import getpass
+import secrets
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.apply import MachineResult, Options, apply, health
+from deploy.apply import Closures, MachineResult, Options, apply
 from deploy.errors import MachineError
 from deploy.events import Emit, MachineFailed, ignore
 from deploy.plan import Plan
+from deploy.profile import Profile
+from deploy.proof import health
 from deploy.session import Session
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY
 from dora.coordinator.keys import MachineKeys
 from dora.coordinator.prepare import Prepared
+from dora.coordinator.revisions import new_revision
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Deployed:
 
     @property
     def rolled_back(self) -> bool:
-        return any(result.outcome == "rolled_back" for result in self.machines)
+        """Whether some machine went back, or will by itself unless it was confirmed."""
+        return any(result.outcome in ("rolled_back", "unconfirmed") for result in self.machines)
 
 
 def owner() -> str:
@@ -44,22 +50,44 @@ async def deploy(
     sessions: Mapping[str, Session],
     *,
     rollback: bool = True,
+    confirm_timeout: float | None = None,
     emit: Emit = ignore,
 ) -> Deployed:
-    """Carries the plan out; machines that are up to date and healthy are not even locked.
-    Raises LockHeld, or Refused with code `stale`, when somebody else was quicker."""
-    rows = {row.machine: row for row in prepared.plan.machines}
+    """As `carry_out`, with what the files ask for."""
+    return await carry_out(
+        prepared.plan,
+        prepared.closures,
+        sessions,
+        new_keys=prepared.new_keys,
+        rollback=rollback,
+        confirm_timeout=confirm_timeout,
+        emit=emit,
+    )
+
+
+async def carry_out(
+    plan: Plan,
+    closures: Closures,
+    sessions: Mapping[str, Session],
+    *,
+    new_keys: Mapping[str, MachineKeys] | None = None,
+    rollback: bool = True,
+    confirm_timeout: float | None = None,
+    note: str = "",
+    emit: Emit = ignore,
+) -> Deployed:
+    """Makes the plan so; machines that are up to date and healthy are not even locked.
+    Raises LockHeld while somebody else deploys."""
+    rows = {row.machine: row for row in plan.machines}
     results: dict[str, MachineResult] = {}
 
     async def ready(machine: str) -> MachineResult | None:
         """The result of a machine on which nothing is to be done."""
         session = sessions[machine]
-        if rows[machine].wanted is None:
-            return None
-        if not _runs_our_supervisor(session):
-            await session.start_supervisor()
+        if not runs_our_supervisor(session):
+            await session.start_supervisor()  # an older one is upgraded before anything is asked
         elif rows[machine].up_to_date:
-            return await _already(session, prepared, machine)
+            return await _already(session, plan.deployment, rows[machine].wanted)
         return None
 
     outcomes = await asyncio.gather(*(ready(machine) for machine in rows), return_exceptions=True)
@@ -72,32 +100,50 @@ async def deploy(
         elif outcome is not None:
             results[machine] = outcome
 
-    rest = tuple(row for row in prepared.plan.machines if row.machine not in results)
+    rest = tuple(row for row in plan.machines if row.machine not in results)
     if rest:
-        for machine, keys in prepared.new_keys.items():
+        for machine, keys in (new_keys or {}).items():
             if machine not in results:
-                await _hand_over(sessions[machine], prepared.name, keys)
-        options = Options(owner=owner(), rollback=rollback)
-        plan = Plan(prepared.name, rest)
-        for result in await apply(plan, prepared.closures, sessions, options, emit):
+                await _hand_over(sessions[machine], plan.deployment, keys)
+        options = Options(
+            owner=owner(),
+            rollback=rollback,
+            confirm_timeout=confirm_timeout,
+            revision=new_revision(time.time(), secrets.token_hex(2), after=_newest(sessions)),
+            note=note,
+        )
+        remaining = Plan(plan.deployment, rest)
+        for result in await apply(remaining, closures, sessions, options, emit):
             results[result.machine] = result
-    return Deployed(prepared.name, tuple(results[machine] for machine in rows))
+    return Deployed(plan.deployment, tuple(results[machine] for machine in rows))
 
 
-def _runs_our_supervisor(session: Session) -> bool:
+def runs_our_supervisor(session: Session) -> bool:
     from deploy import agent
 
     found = session.facts.supervisor
     return bool(found.get("running")) and found.get("agent") == agent.bundle().hash
 
 
-async def _already(session: Session, prepared: Prepared, machine: str) -> MachineResult | None:
-    reply = await session.request("status", deployment=prepared.name)
+async def _already(
+    session: Session, deployment: str, wanted: Profile | None
+) -> MachineResult | None:
+    """The result of a machine that is up to date; None when something is to be done after all."""
+    installed = session.facts.deployments.get(deployment)
+    if wanted is None or installed is None or installed.pending is not None:
+        return None  # a trial, maybe somebody else's, has to be proven and confirmed
+    reply = await session.request("status", deployment=deployment)
     states = {state["name"]: state for state in reply["units"]}
-    if any(health(states.get(unit.name)) for unit in prepared.profiles[machine].units):
+    if any(health(states.get(unit.name)) for unit in wanted.units) or reply["missing"]:
         return None
-    current = session.facts.deployments[prepared.name].current
-    return MachineResult(machine, "unchanged", generation=current, units=states)
+    current = installed.current
+    return MachineResult(session.machine.id, "unchanged", current, previous=current, units=states)
+
+
+def _newest(sessions: Mapping[str, Session]) -> str:
+    """Of the revisions that are current somewhere; clocks of laptops differ."""
+    found = (it.revision for one in sessions.values() for it in one.facts.deployments.values())
+    return max(found, default="")
 
 
 async def _hand_over(session: Session, deployment: str, keys: MachineKeys) -> None:

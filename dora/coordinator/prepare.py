@@ -62,6 +62,7 @@ async def prepare(
     Raises PlacementError, DoraError or BuildError for what the files ask for and cannot be had,
     MachineError when a machine stops answering.
     """
+    await asyncio.gather(*(_end_trials(session, name) for session in sessions.values()))
     found = await asyncio.gather(*(session.profile(name) for session in sessions.values()))
     current = dict(zip(sessions, found, strict=True))
     summary = newest_summary(name, sessions, current)
@@ -129,6 +130,15 @@ def refuse_orphans(name: str, summary: DataflowSummary, inventory: Inventory) ->
             f"{inventory.file} lacks machines on which {name} runs: {told}; nothing was changed",
             hint=f"put them back, `dora stop {name}`, then take them out and deploy again",
         )
+
+
+async def _end_trials(session: Session, deployment: str) -> None:
+    """Nobody keeps the time of a trial where the supervisor died: the next one may go back."""
+    installed = session.facts.deployments.get(deployment)
+    trial = installed is not None and installed.pending is not None
+    if trial and not session.facts.supervisor.get("running"):
+        await session.start_supervisor()
+        await session.look()
 
 
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:

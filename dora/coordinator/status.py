@@ -45,9 +45,13 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
     """All deployments of the machines that answered, or one. Nodes that are known to belong on a
     machine that is away are listed as `unknown`."""
 
+    locks: dict[str, Mapping[str, Any]] = {}
+
     async def ask(session: Session) -> tuple[list[NodeStatus], list[DataflowSummary]]:
         try:
-            return await _machine(session, deployment)
+            answer = await _machine(session, deployment)
+            locks[session.machine.id] = await _locks(session)
+            return answer
         except MachineError as error:  # lost since we reached it, or cannot tell
             contact.unreachable[session.machine.id] = error
             return [], []
@@ -78,6 +82,12 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
             "generations": {
                 name: installed.current for name, installed in session.facts.deployments.items()
             },
+            "trials": {
+                name: installed.pending
+                for name, installed in session.facts.deployments.items()
+                if installed.pending is not None
+            },
+            "locks": locks[name],
         }
         for name, session in contact.sessions.items()
         if name not in contact.unreachable
@@ -94,6 +104,7 @@ async def _machine(
     if not running and any(it.current for it in session.facts.deployments.values()):
         # It died, or the machine was started anew: the next one takes over what should run.
         await session.start_supervisor()
+        await session.look()  # it may have gone back from what was on trial
         running = True
     units = (await session.request("status"))["units"] if running else []
     rows, summaries = [], []
@@ -126,6 +137,14 @@ async def _machine(
                 )
             )
     return rows, summaries
+
+
+async def _locks(session: Session) -> Mapping[str, Any]:
+    """Deployment -> {owner, since} of who has locked it; a lock lives in the supervisor."""
+    if not session.facts.supervisor.get("running"):
+        return {}
+    found = (await session.request("deployments"))["deployments"]
+    return {name: it["lock"] for name, it in found.items() if it.get("lock") is not None}
 
 
 def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.apply import TRIES, health, hopeless
+from deploy.proof import TRIES, health, hopeless
 
 
 def record(state: str, **more: Any) -> dict[str, Any]:

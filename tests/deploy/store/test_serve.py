@@ -102,8 +102,8 @@ def test_collection_is_asked_for(tmp_path: Path) -> None:
     converse(tmp_path, ask(op="receive"), b"".join(encode([*CONTENTS, TREE])))
     _, [kept] = converse(tmp_path, ask(op="collect", keep=[TREE.name]))
     _, [gone] = converse(tmp_path, ask(op="collect"))
-    assert {"ok": True, "trees": 0, "objects": 0, "bytes": 0} == kept
-    assert {"ok": True, "trees": 1, "objects": 2, "bytes": 11} == gone
+    assert {"ok": True, "trees": 0, "objects": 0, "bytes": 0, "agents": 0} == kept
+    assert {"ok": True, "trees": 1, "objects": 2, "bytes": 11, "agents": 0} == gone
 
 
 def test_progress_is_reported_now_and_then(tmp_path: Path) -> None:
