@@ -37,6 +37,10 @@ class Packed(NamedTuple):
     write: Callable[[memoryview], None] | None = None
 
 
+# As Packed(...), but without a step in Python: this is done for every message.
+_packed: Callable[[type[Packed], tuple[Any, ...]], Packed] = tuple.__new__
+
+
 class Packer:
     """`store` puts a schema into the arena for good and returns its form, or None if it is full."""
 
@@ -44,11 +48,17 @@ class Packer:
         self._store = store
         self._schemas: dict[Any, tuple[int, Any]] = {}  # type -> form, schema
         self._dtypes: dict[Any, int] = {}  # numpy's types that lie as Arrow has them -> form
+        self._ndarray: type | None = None  # numpy's, once one was sent
         self._classes: dict[type, tuple[int, int]] = {}  # Arrow's plain arrays -> form, width
 
     def pack(self, value: Any) -> Packed:
         """Shares memory with `value`. Raises TypeError for what no Arrow array can carry."""
         kind = type(value)
+        if kind is self._ndarray:
+            form = self._dtypes.get(value.dtype)
+            if form is not None and value.ndim == 1 and value.flags.c_contiguous:
+                return _packed(Packed, (form, value.nbytes, value, None))
+            return self._pack_numpy(value)
         if kind is bytes:
             return Packed(UINT8, len(value), value)
         plain = self._classes.get(kind)
@@ -57,9 +67,13 @@ class Packer:
             validity, data = value.buffers()
             length = len(value) * width
             if validity is None and data is not None and data.size == length:
-                return Packed(form, length, data)
+                return _packed(Packed, (form, length, data, None))
+        return self._pack_other(kind, value)
+
+    def _pack_other(self, kind: type, value: Any) -> Packed:
         numpy = sys.modules.get("numpy")
         if numpy is not None and kind is numpy.ndarray:
+            self._ndarray = kind
             return self._pack_numpy(value)
         pyarrow = sys.modules.get("pyarrow")
         if pyarrow is not None and isinstance(value, pyarrow.Array):
@@ -81,9 +95,6 @@ class Packer:
 
     def _pack_numpy(self, value: Any) -> Packed:
         dtype = value.dtype
-        form = self._dtypes.get(dtype)
-        if form is not None and value.ndim == 1 and value.flags.c_contiguous:
-            return Packed(form, value.nbytes, value)
         name, buffer = arrow.encode(value)
         form = PLAIN_FORMS.get(name)
         if form is None:  # of a type that Arrow lays out differently
