@@ -79,7 +79,7 @@ class Stage:
 
     def processes(self, way: str) -> list[int]:
         """Those that a message passes through: of dora-rs its daemon, too."""
-        owner = "dora-rs" if way.startswith("dora-rs") else "ours"
+        owner = way if way in self._boards else "ours"
         pids = [self._sender_pid, self._boards[owner][0][0].pid]
         return pids + (self.peer_processes() if owner == "dora-rs" else [])
 
@@ -199,13 +199,15 @@ class Stage:
             except OSError:
                 pass  # it is gone already
             self._sender.close()
-        deadline = time.monotonic() + PARTING
+        # Without a sender nothing ends by itself.
+        deadline = time.monotonic() + (0.0 if self._sender is None else PARTING)
         for process in self._processes:
             _end(process, max(deadline - time.monotonic(), 0.1))
         for process in reversed(self._servants):
             process.terminate()
         for process in reversed(self._servants):
             _end(process, PARTING)
+        self._boards.clear()
 
     def _board(self) -> tuple[Board, str]:
         fd, path = create_board()
@@ -282,14 +284,13 @@ _NAMES = ("sender", *(f"reader{number}" for number in range(1, READERS + 1)))
 
 def _end(process: subprocess.Popen[bytes], patience: float) -> None:
     """Waits, asks, insists."""
-    for insist in (process.terminate, process.kill, None):
+    for wait, insist in ((patience, process.terminate), (PARTING, process.kill)):
         try:
-            process.wait(patience)
+            process.wait(wait)
             return
         except subprocess.TimeoutExpired:
-            if insist is None:
-                raise
             insist()
+    process.wait()
 
 
 def _wires(name: str) -> tuple[str, ...]:
