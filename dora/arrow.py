@@ -96,11 +96,16 @@ def decode(form: str, buffer: Any) -> Any:
 
 def check(form: str, buffer: Any) -> int:
     """The width of one element of a plain form. Raises ValueError if `buffer` does not fit it."""
+    return check_size(form, len(buffer))
+
+
+def check_size(form: str, nbytes: int) -> int:
+    """As `check`, by the buffer's size alone."""
     width = WIDTHS.get(form)
     if width is None:
         raise ValueError(f"unknown form of value: {form[:40]!r}")
-    if len(buffer) % width:
-        raise ValueError(f"{len(buffer)} bytes are no whole number of {form} elements")
+    if nbytes % width:
+        raise ValueError(f"{nbytes} bytes are no whole number of {form} elements")
     return width
 
 

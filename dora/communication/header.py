@@ -2,7 +2,8 @@
 
 Version 2, little endian: one byte each for version, flags and the form's length, the timestamp as 8
 bytes (nanoseconds), the sender as 4 bytes (random; 0 for nobody) and its count of messages so far
-as 4, the form in ASCII, the metadata as JSON (nothing if it is empty).
+as 4, the form in ASCII, the metadata as JSON (nothing if it is empty). In a part of a message, the
+part's index and the number of parts, 4 bytes each, stand before the form.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ VERSION = 2
 _FIXED = struct.Struct("<BBBqII")
 NUMBERS = 0xFFFFFFFF  # then they begin again
 
-_CLOSED, _FLUSH, _PRECIOUS = 1, 2, 4
+_PART = struct.Struct("<II")
+_CLOSED, _FLUSH, _PRECIOUS, _IN_PARTS = 1, 2, 4, 8
 
 
 class Header(NamedTuple):
     """`flush`: empties the receiver's queue first. `precious`: is dropped last.
 
-    `sender` is one publisher, and `number` counts its messages, so that gaps show.
+    `sender` is one publisher, and `number` counts its messages, so that gaps show. A large message
+    comes as `parts` messages with the same number, the first of which has form and metadata.
     """
 
     kind: Kind
@@ -36,6 +39,8 @@ class Header(NamedTuple):
     precious: bool
     sender: int = 0
     number: int = 0
+    part: int = 0
+    parts: int = 1
 
     def read_metadata(self) -> Metadata:
         """Raises ValueError if a faulty peer sent something else than metadata."""
@@ -61,6 +66,14 @@ def pack_data(
     return fixed + name + to_json(metadata)
 
 
+def pack_part(header: bytes, part: int, parts: int) -> bytes:
+    """Of `pack_data`'s header, for one of several parts."""
+    version, flags, length, timestamp, sender, number = _FIXED.unpack_from(header)
+    rest = header[_FIXED.size :] if part == 0 else b""
+    fixed = (version, flags | _IN_PARTS, length if part == 0 else 0, timestamp, sender, number)
+    return _FIXED.pack(*fixed) + _PART.pack(part, parts) + rest
+
+
 def pack_closed(timestamp: int, sender: int = 0, number: int = 0) -> bytes:
     return _FIXED.pack(VERSION, _CLOSED, 0, timestamp, sender, number & NUMBERS)
 
@@ -72,16 +85,24 @@ def unpack(data: bytes) -> Header:
     version, flags, length, timestamp, sender, number = _FIXED.unpack_from(data)
     if version != VERSION:
         raise ValueError(f"a message's header has version {version}, this is version {VERSION}")
-    end = _FIXED.size + length
-    if end > len(data) or timestamp < 0:
+    begin, part, parts = _FIXED.size, 0, 1
+    if flags & _IN_PARTS:
+        if len(data) < begin + _PART.size:
+            raise ValueError("a message's header is damaged")
+        part, parts = _PART.unpack_from(data, begin)
+        begin += _PART.size
+    end = begin + length
+    if part >= parts or end > len(data) or timestamp < 0:
         raise ValueError("a message's header is damaged")
     return Header(
         kind=Kind.CLOSED if flags & _CLOSED else Kind.DATA,
         timestamp=timestamp,
-        form=data[_FIXED.size : end].decode("ascii", "replace"),
+        form=data[begin:end].decode("ascii", "replace"),
         metadata=data[end:],
         flush=bool(flags & _FLUSH),
         precious=bool(flags & _PRECIOUS),
         sender=sender,
         number=number,
+        part=part,
+        parts=parts,
     )

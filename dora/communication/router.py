@@ -35,6 +35,11 @@ logger = logging.getLogger("dora.router")
 # threads over, as nodes do, makes a router stand still when a link is cut.
 ROUTER_RUNTIME = "(tx:(worker_threads:4),rx:(worker_threads:4),net:(worker_threads:2))"
 
+# Until a message, or a part of a large one (`parts.SIZE`), is dropped because a link is full: long
+# enough for links of 5 Mbit/s. A node waits longer for its router than that for others, or it would
+# drop for all what only one of them cannot take.
+WAIT, WAIT_FOR_FRAGMENTS = 50_000, 500_000  # microseconds
+
 TICK = 0.5  # s between looks at who is gone
 
 
@@ -56,7 +61,11 @@ def router_settings(config: RouterConfig) -> dict[str, Any]:
         listen.append(f"{protocol}/{config.listen}")
     link: dict[str, Any] = {
         "protocols": ["unixsock-stream", *([protocol] if protocol else [])],
-        "tx": {"lease": zenoh.LEASE, "keep_alive": 4, "queue": zenoh.transmit_queue(50_000)},
+        "tx": {
+            "lease": zenoh.LEASE,
+            "keep_alive": 4,
+            "queue": zenoh.transmit_queue(WAIT, WAIT_FOR_FRAGMENTS),
+        },
     }
     if config.key:
         link["tls"] = {

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -106,8 +106,18 @@ class Playground:
     def socket(self, machine: str = "here") -> str:
         return str(self.folder / f"{machine}.sock")
 
-    def router(self, machine: str = "here", *, ready: bool = True, **options: Any) -> Process:
-        """Starts a router; with `ready`, returns when it says that it is."""
+    def router(
+        self,
+        machine: str = "here",
+        *,
+        ready: bool = True,
+        within: Sequence[str] = (),
+        **options: Any,
+    ) -> Process:
+        """Starts a router; with `ready`, returns when it says that it is.
+
+        `within` goes before its command, such as `ip netns exec ...`.
+        """
         config = RouterConfig(
             dataflow="flow",
             machine=machine,
@@ -120,6 +130,7 @@ class Playground:
             ["-m", "dora.communication.router"],
             {ROUTER_CONFIG: config.to_text()},
             ready=ready,
+            within=within,
         )
 
     def node(
@@ -202,7 +213,15 @@ class Playground:
         finally:
             os.close(fd)
 
-    def program(self, log: str, args: list[str], env: Mapping[str, str], *, ready: bool) -> Process:
+    def program(
+        self,
+        log: str,
+        args: list[str],
+        env: Mapping[str, str],
+        *,
+        ready: bool,
+        within: Sequence[str] = (),
+    ) -> Process:
         path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         env = {"PYTHONPATH": os.pathsep.join(filter(None, path)), **env}
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -213,7 +232,7 @@ class Playground:
                 notify.settimeout(0.05)
                 env["NOTIFY_SOCKET"] = str(address)
             process = Process(
-                [self.python, *args], env, self.folder / f"{log}.log", cwd=self.folder
+                [*within, self.python, *args], env, self.folder / f"{log}.log", cwd=self.folder
             )
             self.processes.append(process)
             if ready:

@@ -150,6 +150,18 @@ class Lan:
             command += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         return [*command, *argv]
 
+    def on_network(self, i: int) -> list[str]:
+        """Before a command line of this machine: it keeps this machine's files and processes, but
+        has the robot's network. Ends with the caller's care, not with the robot."""
+        return ["ip", "netns", "exec", self._robots[i].namespace]
+
+    def traffic(self, i: int) -> tuple[int, int]:
+        """Bytes that the robot's link has carried: to the robot, and from it."""
+        link = Path("/sys/class/net") / self._robots[i].link / "statistics"
+        counters = [str(link / name) for name in ("tx_bytes", "rx_bytes")]
+        out = _run("ip", "netns", "exec", self._hub, "cat", *counters).split()
+        return int(out[0]), int(out[1])
+
     def run(
         self,
         i: int,

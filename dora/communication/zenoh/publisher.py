@@ -12,6 +12,7 @@ import zenoh
 import zenoh.ext
 
 from dora import arrow
+from dora.communication import parts
 from dora.communication.header import pack_closed, pack_data
 from dora.communication.zenoh.session import hold, release
 from dora.protocol.config import BULK, HIGH, NORMAL, REALTIME
@@ -31,6 +32,7 @@ class ZenohPublisher:
 
     def __init__(self, session: zenoh.Session, route: str, priority: str, cache: int) -> None:
         self._publisher: Any = hold(_declare(session, route, PRIORITIES[priority], cache))
+        self._cache = cache
         self._sender = secrets.randbits(32) or 1
         self._number = 0
         self._order = threading.Lock()  # several threads may send
@@ -38,11 +40,17 @@ class ZenohPublisher:
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)
-        if not isinstance(buffer, (bytes, bytearray)):
-            buffer = bytes(memoryview(buffer))
         with self._order:
             self._number += 1
-            self._put(buffer, pack_data(form, metadata, timestamp, self._sender, self._number))
+            header = pack_data(form, metadata, timestamp, self._sender, self._number)
+            # What is sent again is sent as one, and counts as one in the cache.
+            if not self._cache and memoryview(buffer).nbytes > parts.SIZE:
+                for payload, head in parts.split(buffer, header):
+                    self._put(payload, head)
+                return
+            if not isinstance(buffer, (bytes, bytearray)):
+                buffer = bytes(memoryview(buffer))
+            self._put(buffer, header)
 
     def finish(self) -> None:
         with self._order:

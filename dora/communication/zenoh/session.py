@@ -29,6 +29,7 @@ NODE_RUNTIME = (
     "acc:(handover:app),net:(handover:app),app:(worker_threads:1))"
 )
 
+WAIT = 750_000  # microseconds; more than a router waits for others (`router.WAIT_FOR_FRAGMENTS`)
 LEASE = 2000  # ms without a sign of life until a link counts as dead
 CLOSE_TIMEOUT = 3.0  # s; closing waits for what is under way to a router that may be hung
 
@@ -48,24 +49,31 @@ def client_settings(socket: str) -> dict[str, Any]:
         },
         "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
         "transport": {
-            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(250_000)}},
+            "link": {
+                "tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(WAIT, WAIT)}
+            },
             "shared_memory": {"enabled": False},
         },
     }
 
 
-def transmit_queue(wait_before_drop: int) -> dict[str, Any]:
+def transmit_queue(wait_before_drop: int, wait_for_fragments: int) -> dict[str, Any]:
     """The queue of a link, and how long it may hold up a sender, in microseconds, when it is full.
 
-    A link that stays full then drops at once, until it has room again. Room for 16 batches of
-    64 KiB: with zenoh's two, bursts of a few thousand small messages lose some.
+    A link that stays full then drops at once, until it has room again. Each priority has a queue
+    of its own, with room for 16 batches of 64 KiB; with zenoh's two, bursts lose some.
     """
     return {
-        "size": {"data": 16},
+        "size": {
+            "real_time": 16,
+            "interactive_high": 16,
+            "data": 16,
+            "data_low": 16,
+        },
         "congestion_control": {
             "drop": {
                 "wait_before_drop": wait_before_drop,
-                "max_wait_before_drop_fragments": 500_000,
+                "max_wait_before_drop_fragments": wait_for_fragments,
             },
             "block": {"wait_before_close": 500_000},
         },

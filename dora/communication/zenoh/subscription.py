@@ -13,6 +13,7 @@ from dora.communication.base import Kind, Message
 from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
+from dora.communication.parts import Assembly
 from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
@@ -22,7 +23,8 @@ class ZenohSubscription:
     def __init__(self, session: zenoh.Session, route: str, limit: int, cache: int) -> None:
         self._route = route
         self._cache = cache
-        self._inbox: Inbox[tuple[Header, Any]] = Inbox(limit)
+        self._inbox: Inbox[tuple[Header, list[Any]]] = Inbox(limit)
+        self._assembly = Assembly()
         self._gaps = Gaps()
         self._closed = False
         self._subscriber: Any = hold(self._declare(session))
@@ -41,17 +43,17 @@ class ZenohSubscription:
     def receive(self) -> Message | None:
         """Messages that no sender of ours can have made are logged and passed over."""
         while (waiting := self._inbox.take()) is not None:
-            header, payload = waiting
+            header, payloads = waiting
             if header.kind is Kind.CLOSED:
                 return Message(Kind.CLOSED, header.timestamp, {}, _no_value)
             try:
                 if header.form != arrow.IPC:
-                    arrow.check(header.form, payload)
+                    arrow.check_size(header.form, sum(map(len, payloads)))
                 metadata = header.read_metadata()
             except ValueError as error:
                 logger.warning("a message of %s was thrown away: %s", self._route, error)
                 continue
-            return Message(Kind.DATA, header.timestamp, metadata, _Value(header.form, payload))
+            return Message(Kind.DATA, header.timestamp, metadata, _Value(header.form, payloads))
         return None
 
     def close(self) -> None:
@@ -85,10 +87,12 @@ class ZenohSubscription:
         except ValueError as error:
             logger.warning("a message of %s was thrown away: %s", self._route, error)
             return
+        message = self._assembly.add(header, sample.payload)
+        if message is None:
+            return
+        header = message[0]
         self._gaps.arrived(header.sender, header.number)
-        self._inbox.put(
-            (header, sample.payload), header.kind, flush=header.flush, precious=header.precious
-        )
+        self._inbox.put(message, header.kind, flush=header.flush, precious=header.precious)
 
     def _on_miss(self, miss: zenoh.ext.Miss) -> None:
         logger.warning(
@@ -101,14 +105,15 @@ class ZenohSubscription:
 
 
 class _Value:
-    __slots__ = ("_form", "_payload")
+    __slots__ = ("_form", "_payloads")
 
-    def __init__(self, form: str, payload: Any) -> None:
+    def __init__(self, form: str, payloads: list[Any]) -> None:
         self._form = form
-        self._payload = payload
+        self._payloads = payloads
 
     def __call__(self) -> Any:
-        return arrow.decode(self._form, self._payload.to_bytes())
+        whole = [payload.to_bytes() for payload in self._payloads]
+        return arrow.decode(self._form, whole[0] if len(whole) == 1 else b"".join(whole))
 
 
 def _no_value() -> None:
