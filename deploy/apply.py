@@ -219,7 +219,8 @@ class _Work:
         result.units, result.unhealthy = proof.states, proof.unhealthy
         if proof.unhealthy:
             raise _NotHealthy
-        result.outcome = "unchanged" if row.up_to_date else "deployed"
+        on_trial = row.machine in self._trials  # a trial of the same may have been left here
+        result.outcome = "deployed" if on_trial or not row.up_to_date else "unchanged"
         if row.wanted is None:
             result.generation = None
 
@@ -249,9 +250,11 @@ class _Work:
                     self._unknown(row, str(error.reason))
                     raise
                 await asyncio.sleep(RETRY)
-            except Refused as error:
-                if error.code == "gone_back":
+            except MachineError as error:
+                if isinstance(error, Refused) and error.code == "gone_back":
                     self._went_back(row, error.reason, result.previous)
+                else:
+                    self._unknown(row, error.reason)
                 raise
 
     async def go_back(self, row: MachinePlan) -> None:
@@ -263,13 +266,11 @@ class _Work:
         try:
             reply = await session.request("revert", deployment=self._name, reason=reason)
             number = reply.get("number")
-        except Refused as error:
-            if error.code != "not_pending":
+        except MachineError as error:
+            if not isinstance(error, Refused) or error.code != "not_pending":
+                self._unknown(row, error.reason)
                 raise
             number = result.previous  # its own time was over before
-        except MachineError as error:
-            self._unknown(row, error.reason)
-            raise
         self._went_back(row, reason, number)
         status = await session.request("status", deployment=self._name)
         result.units = {state["name"]: state for state in status["units"]}

@@ -17,8 +17,9 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     secret       deployment, name, value (base64)
     secrets      deployment               names
     read_public  deployment, name         text | null
-    lock         deployment, owner        held until `unlock`, the end of this connection, or 30 s
-                                          in which it says nothing (`hello` is enough)
+    lock         deployment, owner        held until `unlock`, the end of this connection, 30 s in
+                                          which it says nothing (`hello` is enough), or the end of
+                                          a trial's time
     unlock       deployment
     lock_all, unlock_all   owner          keeps everybody from locking anything
     break_lock   deployment               broken: {owner, since} | null; whoever holds it is refused

@@ -25,6 +25,7 @@ from deploy.supervisor.engine import Engine
 from deploy.supervisor.journal import Journal, find_orphans, takeover
 from deploy.supervisor.layout import AGENT_HASH, Layout
 from deploy.supervisor.lockfile import try_lock, unlock
+from deploy.supervisor.locks import Locks
 from deploy.supervisor.operations import Operations
 from deploy.supervisor.process import remove
 from deploy.supervisor.session import Session
@@ -103,11 +104,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGTERM, self._ended.set)
         self._deployments = Deployments(self.layout)
         self._engine = Engine(self.layout, journal=Journal(self.layout), on_change=self._changed)
-        self._switch = Switch(self._engine, self._deployments)
+        locks = Locks(time.monotonic)
+        # who let the time of a trial pass is cut off, and its lock with it
+        self._switch = Switch(self._engine, self._deployments, on_expiry=locks.break_lock)
         self._operations = Operations(
             self._engine,
             self._deployments,
             self._switch,
+            locks,
             agent=self.agent,
             upgrade=self._upgrade,
             stay=self._stay,

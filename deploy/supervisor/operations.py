@@ -39,17 +39,17 @@ class Operations:
         engine: Engine,
         deployments: Deployments,
         switch: Switch,
+        locks: Locks,
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
         stay: Callable[[], None],
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
         self.deployments = deployments
         self.switch = switch
-        self.locks = Locks(monotonic)
+        self.locks = locks
         self._agent = agent
         self._upgrade = upgrade
         self._stay = stay

@@ -42,13 +42,22 @@ def moment() -> Moment:
 
 
 class Switch:
-    """Needs a running loop. `resume` follows when the engine has adopted what runs."""
+    """Needs a running loop. `resume` follows when the engine has adopted what runs.
+
+    `on_expiry(deployment)` is called when a trial's time was over.
+    """
 
     def __init__(
-        self, engine: Engine, deployments: Deployments, *, now: Callable[[], Moment] = moment
+        self,
+        engine: Engine,
+        deployments: Deployments,
+        *,
+        on_expiry: Callable[[str], object],
+        now: Callable[[], Moment] = moment,
     ) -> None:
         self._engine = engine
         self._deployments = deployments
+        self._on_expiry = on_expiry
         self._now = now
         self._timers: Dict[str, asyncio.TimerHandle] = {}
 
@@ -180,6 +189,7 @@ class Switch:
         try:
             if isinstance(decision, GoBack):
                 self._go_back(name, pending, decision.reason)
+                self._on_expiry(name)
             elif isinstance(decision, Settled):
                 self._deployments.remove_pending(name)
         except OSError as error:

@@ -95,6 +95,25 @@ def test_a_first_generation_goes_back_to_nothing(machine: Machine) -> None:
     assert generation(machine, 1).failure is not None
 
 
+def test_who_lets_the_time_pass_loses_the_lock(machine: Machine) -> None:
+    """Its connection may be cut without a word: the next one must not wait for that."""
+    machine.start()
+    with machine.client() as client:
+        client.ok("lock", deployment="flow", owner="ada@laptop")
+        profile = machine.profile(machine.sleeper("a")).to_json()
+        client.ok(
+            "activate",
+            deployment="flow",
+            profile=profile,
+            creator="ada@laptop",
+            expected=None,
+            confirm_timeout=0.5,
+        )
+        until(lambda: deployment(machine)["current"] is None, "the way back")
+        assert None is deployment(machine)["lock"]
+        assert 2 == machine.activate(machine.sleeper("a"))["number"]
+
+
 def test_a_revert_goes_back_at_once_and_needs_the_lock(machine: Machine) -> None:
     """The reason is the coordinator's."""
     machine.start()
