@@ -17,6 +17,7 @@ SIZES = {
     "40 MB": 40_960_000,
 }
 PEER = "dora-rs"
+FLOOR = "floor"  # no library: a copy, and a few bytes through a pipe
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Row:
                 if way in self.samples:
                     found[f"{way} p99"] = self.samples[way].tail <= self.samples[PEER].tail
         return found
+
+    def out_of_reach(self) -> frozenset[str]:
+        """The verdicts whose ratio was beyond the floor's in this run; they stay what they are.
+
+        What is filled in place is not copied, so that the floor is none for it.
+        """
+        limit = self.ratios.get(FLOOR, math.inf)
+        copied = {way: least for way, least in self.targets.items() if way != "in place"}
+        return frozenset(f"{way} {least:g}x" for way, least in copied.items() if least > limit)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

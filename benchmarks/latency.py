@@ -16,13 +16,13 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.between import BetweenStage
-from benchmarks.figures import PEER, SIZES, Row, duration, latencies, paired
+from benchmarks.figures import FLOOR, PEER, SIZES, Row, duration, latencies, paired
 from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
 from benchmarks.stage import Stage, StageError
 
-WAYS = (PEER, "arrow", "numpy", "in place", "dora-rs in place", "floor")
+WAYS = (PEER, "arrow", "numpy", "in place", "dora-rs in place", FLOOR)
 LARGE = 4_000_000  # bytes; from here on outputs are also filled in place
 PACE = 0.005  # s between messages: what a robot's nodes do, with caches gone cold
 
@@ -89,7 +89,7 @@ def one_way(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) 
             {
                 way: paired(ways[PEER], rounds)
                 for way, rounds in ways.items()
-                if way in ("arrow", "numpy", "in place")
+                if way in ("arrow", "numpy", "in place", FLOOR)
             },
             ONE_WAY.get(name, SMALL) if local else {},
         )
@@ -121,7 +121,7 @@ def round_trip(stage: Stage, passes: int, seconds: float) -> list[Row]:
                 way: latencies([[t] for burst in bursts for t in burst])
                 for way, bursts in it.items()
             },
-            {way: paired(it[PEER], it[way]) for way in ("arrow", "numpy")},
+            {way: paired(it[PEER], it[way]) for way in ("arrow", "numpy", FLOOR)},
             {"numpy": ROUND_TRIP[name]} if name in ROUND_TRIP else {},
         )
         for name, it in found.items()

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.between import BetweenStage
-from benchmarks.figures import PEER, SIZES, Row, Sample, duration, rate, rates
+from benchmarks.figures import FLOOR, PEER, SIZES, Row, Sample, duration, rate, rates
 from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "CPU time of all processes for each message",
         costs,
         duration,
-        (*WAYS, "floor"),
+        (*WAYS, FLOOR),
         "most",
     )
     plot(chosen.plot, "throughput (median, shaded to slowest)", rows, "messages/s", 1.0, WAYS)
@@ -124,7 +124,7 @@ def cpu(stage: Stage, passes: int, seconds: float) -> list[Row]:
                 "arrow",
                 "numpy",
                 *(("in place",) if name == "4 MB" else ()),
-                "floor",
+                FLOOR,
             ):
                 pids = stage.processes(way)
                 idle = _load(pids, seconds / 2)
@@ -140,7 +140,7 @@ def cpu(stage: Stage, passes: int, seconds: float) -> list[Row]:
             {
                 way: statistics.median(a / b for a, b in zip(ways[PEER], it, strict=True))
                 for way, it in ways.items()
-                if way in OURS
+                if way != PEER
             },
             CPU.get(name, {}),
             compare_tails=False,

@@ -6,7 +6,18 @@ import math
 
 import pytest
 
-from benchmarks.figures import PEER, Row, Sample, duration, latencies, paired, quantile, rate, rates
+from benchmarks.figures import (
+    FLOOR,
+    PEER,
+    Row,
+    Sample,
+    duration,
+    latencies,
+    paired,
+    quantile,
+    rate,
+    rates,
+)
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
@@ -42,6 +53,19 @@ def test_a_target_is_met_from_the_ratio_it_asks_for() -> None:
     )
     verdicts = {"arrow 2x": True, "numpy 4x": False, "arrow p99": False, "numpy p99": True}
     assert verdicts == row.verdicts()
+
+
+def test_a_target_beyond_the_floor_is_named_and_stays_missed() -> None:
+    """Nobody copies quicker than a copy; what is filled in place needs none."""
+    row = Row(
+        "one to one",
+        "40 MB",
+        {PEER: Sample(10, 20, 5)},
+        {"arrow": 50.0, "in place": 300.0, FLOOR: 57.0},
+        {"arrow": 80.0, "in place": 400.0},
+    )
+    assert {"arrow 80x": False, "in place 400x": False} == row.verdicts()
+    assert {"arrow 80x"} == row.out_of_reach()
 
 
 def test_rows_without_targets_have_no_verdicts() -> None:
