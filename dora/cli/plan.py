@@ -16,6 +16,7 @@ from dora.cli.output import Output
 from dora.compile.compile import deployment_name
 from dora.coordinator.contact import Contact, contact
 from dora.coordinator.prepare import Prepared, prepare
+from dora.dataflow.model import Quality
 
 MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "[red]-[/red]"}
 
@@ -80,7 +81,12 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
             for node, it in prepared.placement.assignments.items()
         },
         "edges": [
-            {"from": it.source, "to": f"{it.consumer}/{it.input}", "layer": it.layer}
+            {
+                "from": it.source,
+                "to": f"{it.consumer}/{it.input}",
+                "layer": it.layer,
+                **(_quality(it.quality) if it.layer == "zenoh" else {}),
+            }
             for it in prepared.wiring
         ],
         "unreachable": {
@@ -102,7 +108,14 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
     if kept and prepared.wiring:
         console.print("[bold]edges[/bold]")
         for edge in prepared.wiring:
-            console.print(f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}")
+            said = [it for it in _quality(edge.quality).values() if it not in ("drop", "normal")]
+            how = f" [dim]{', '.join(said)}[/dim]" if said and edge.layer == "zenoh" else ""
+            line = f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}"
+            console.print(f"{escape(line)}{how}")
+
+
+def _quality(quality: Quality) -> dict[str, str]:
+    return {"delivery": quality.delivery, "priority": quality.priority}
 
 
 def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:

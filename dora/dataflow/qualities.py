@@ -21,11 +21,12 @@ def qualities_of(
         place = (*path, output)
         if output not in offer.names:
             if offer.complete:
-                known = ", ".join(offer.names) or "it has none"
+                known = ", ".join(offer.names)
                 report.error(
                     place,
                     f"output_qos names {shown(output)}, which is not among the node's outputs",
-                    suggest(output, offer.names) or f"its outputs: {known}",
+                    suggest(output, offer.names)
+                    or (f"its outputs are {known}" if known else "declare it in `outputs:`"),
                     key=True,
                 )
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,10 +88,6 @@ class Reader:
     def numbers(self) -> list[int]:
         return [number for number, _ in self.found]
 
-    def since(self, moment: float) -> list[float]:
-        """When messages came after `moment`."""
-        return [at for _, at in self.found if at > moment]
-
     def end(self) -> None:
         self._end.set()
         self._thread.join(PATIENCE)
@@ -135,11 +131,3 @@ class Sender:
             self.sent += 1
             self.slowest = max(self.slowest, time.monotonic() - begun)
             due += self._period
-
-
-def longest_pause(moments: list[float]) -> float:
-    """The longest time between two messages that follow each other."""
-    return max((b - a for a, b in zip(moments, moments[1:], strict=False)), default=0.0)
-
-
-Wait = Callable[[Callable[[], object], str], None]

@@ -37,6 +37,13 @@ def test_deploy_status_logs_again_and_stop(embedded: Fleet) -> None:
     before = len(embedded.lines("show"))
     wait_until(lambda: len(embedded.lines("show")) > before + 2, "more lines")
 
+    def counted() -> bool:
+        rows = embedded.nodes()
+        return bool(rows["show"]["received"] and rows["base-vitals"]["sent"])
+
+    wait_until(counted, "what goes through the nodes")
+    assert all(row["dropped"] is not None for row in embedded.nodes().values())
+
     pids = embedded.pids()
     again = embedded.deploy(QUICKSTART)
     assert ("unchanged", False) == (again["outcome"], again["changed"])

@@ -68,6 +68,43 @@ def test_the_file_may_ask_for_zenoh_everywhere() -> None:
     assert {"zenoh"} == {edge.layer for edge in edges(flow, PLACED)}
 
 
+QUALITIES = """\
+nodes:
+  - id: camera
+    path: a.py
+    outputs: [image, events]
+    output_qos: {image: {priority: bulk}, events: {delivery: reliable, cache: 50}}
+  - {id: here, path: b.py, inputs: {image: camera/image, events: camera/events}}
+  - id: there
+    path: c.py
+    inputs: {image: camera/image, events: camera/events}
+"""
+
+
+def test_only_what_crosses_machines_is_told_how() -> None:
+    """So that nothing else restarts when it changes. A queue holds twice what may come at once."""
+    flow = loads(QUALITIES).dataflow
+    wiring = edges(flow, {"camera": "rover", "here": "rover", "there": "base"})
+
+    assert {
+        "image": OutputConfig(layers=("shm", "zenoh"), priority="bulk"),
+        "events": OutputConfig(layers=("shm", "zenoh"), cache=50),
+    } == outputs(flow.nodes["camera"], wiring)
+    told = {
+        node: {
+            name: (it.queue_size, it.cache) for name, it in inputs(flow.nodes[node], wiring).items()
+        }
+        for node in ("here", "there")
+    }
+    assert {
+        "here": {"image": (10, 0), "events": (100, 0)},
+        "there": {"image": (10, 0), "events": (100, 50)},
+    } == told
+
+    wiring = edges(flow, dict.fromkeys(("camera", "here", "there"), "rover"))
+    assert {OutputConfig(layers=("shm",))} == set(outputs(flow.nodes["camera"], wiring).values())
+
+
 def test_shared_memory_between_machines_is_refused_with_both_ends() -> None:
     """The message says which edge, which machines, and what to do."""
     flow = loads("communication: {layer: shm}\n" + FLOW).dataflow

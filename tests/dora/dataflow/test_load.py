@@ -15,6 +15,7 @@ from dora.dataflow.model import (
     Mark,
     Node,
     OutputSource,
+    Quality,
     Restart,
     TimerSource,
 )
@@ -60,6 +61,34 @@ def test_a_missing_flow_file_names_its_path(tmp_path: Path) -> None:
     assert f"{tmp_path}/flow.yml:1:1: cannot be read: no such file or directory" == str(
         caught.value
     )
+
+
+def test_how_outputs_travel() -> None:
+    """Those that are not named: newest wins. Readers of a reliable one have room for a backlog,
+    unless they say what they want."""
+    dataflow = loads(
+        """\
+nodes:
+  - id: a
+    path: a.py
+    outputs: [plain, sure, kept]
+    output_qos:
+      sure: {delivery: reliable, priority: high}
+      kept: {delivery: reliable, cache: 5}
+  - id: b
+    path: b.py
+    inputs: {plain: a/plain, sure: a/sure, kept: a/kept, own: {source: a/sure, queue_size: 3}}
+""",
+        environ={},
+    ).dataflow
+    a, b = dataflow.nodes.values()
+    assert [
+        Quality("drop", 1000, "normal"),
+        Quality("reliable", 1000, "high"),
+        Quality("reliable", 5, "normal"),
+    ] == [a.quality(output) for output in a.outputs]
+    assert [0, 1000, 5] == [a.quality(output).kept for output in a.outputs]
+    assert [10, 2000, 10, 3] == [wired.queue_size for wired in b.inputs.values()]
 
 
 def test_doras_python_example_loads() -> None:
