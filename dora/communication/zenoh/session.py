@@ -49,9 +49,7 @@ def client_settings(socket: str) -> dict[str, Any]:
         },
         "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
         "transport": {
-            "link": {
-                "tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(WAIT, WAIT)}
-            },
+            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(WAIT, WAIT)}},
             "shared_memory": {"enabled": False},
         },
     }
