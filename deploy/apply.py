@@ -100,15 +100,19 @@ async def apply(
     """
     work = _Work(plan, closures, sessions, options, emit)
     rows = plan.machines
-    async with work.locked(rows):
-        rows = await work.everywhere(rows, work.copy)
-        switched = await work.everywhere(rows, work.switch)
-        proven = await work.everywhere(switched, work.prove)
-        reached = await work.everywhere(proven, work.reach)
-        if len(reached) < len(rows) and options.rollback:
-            await work.everywhere(rows, work.go_back)
-        else:
-            await work.everywhere(switched, work.confirm)
+    try:
+        async with work.locked(rows):
+            rows = await work.everywhere(rows, work.copy)
+            switched = await work.everywhere(rows, work.switch)
+            proven = await work.everywhere(switched, work.prove)
+            reached = await work.everywhere(proven, work.reach)
+            if len(reached) < len(rows) and options.rollback:
+                await work.everywhere(rows, work.go_back)
+            else:
+                await work.everywhere(switched, work.confirm)
+    except asyncio.CancelledError:
+        work.leave_alone(rows)
+        raise
     return tuple(work.results[row.machine] for row in plan.machines)
 
 
@@ -241,6 +245,7 @@ class _Work:
                 if fresh is None:
                     fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
                 await fresh.request("confirm", deployment=self._name, number=number)
+                del self._trials[row.machine]
                 return
             except (ConnectionFailed, ConnectionLost) as error:
                 lost = self._fresh.pop(row.machine, None)
@@ -272,8 +277,15 @@ class _Work:
                 raise
             number = result.previous  # its own time was over before
         self._went_back(row, reason, number)
+        del self._trials[row.machine]
         status = await session.request("status", deployment=self._name)
         result.units = {state["name"]: state for state in status["units"]}
+
+    def leave_alone(self, rows: Iterable[MachinePlan]) -> None:
+        """We were interrupted: what is on trial goes back by itself."""
+        for row in rows:
+            if row.machine in self._trials:
+                self._unknown(row, "interrupted")
 
     def _went_back(self, row: MachinePlan, reason: str, number: int | None) -> None:
         result = self.results[row.machine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,12 +98,17 @@ class LockHeld(MachineError):
     def __init__(self, machine: str, deployment: str, owner: str, since: float) -> None:
         super().__init__(
             machine,
-            f"deployment {deployment!r} is locked by {owner}",
-            hint="wait for them to finish, then run the same command again",
+            f"deployment {deployment!r} is locked by {owner} since {_clock(since)}",
+            hint="wait for them to finish, then run the same command again; if nobody is there any "
+            f"more: dora unlock {deployment}",
         )
         self.deployment = deployment
         self.owner = owner
         self.since = since
+
+
+def _clock(since: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(since))
 
 
 class BuildError(DeployError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,12 @@ def shared_lan() -> Iterator[Lan]:
     """Three robots for the whole session; ask for `lan` instead, which repairs it after a test."""
     with Lan(3) as lan:
         yield lan
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The laptop's cache, shared: closures are built once for the whole session."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def flow(folder: Path, version: str, *, pause: float = 0.0) -> Path:
 
 
 @pytest.fixture
-def fleet(lan: Lan, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(lan: Lan, tmp_path: Path, cache: Path) -> Iterator[Fleet]:
     """All three robots, reached as the user `robot`."""
     inventory = tmp_path / "machines.yml"
     text = lan.inventory_text(user="robot")
@@ -48,7 +48,7 @@ def fleet(lan: Lan, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
         text = text.replace(f"robot{i}:", f"{name}:")
         lan.run(i, ["rm", "-rf", f"{ROOT}/deployments/proven", f"{ROOT}/logs/proven"])
     inventory.write_text(text)
-    fleet = Fleet(lan.home, inventory, cache=tmp_path_factory.getbasetemp() / "proven-cache")
+    fleet = Fleet(lan.home, inventory, cache=cache)
     yield fleet
     for i in NAMES:
         lan.power_on(i)

@@ -17,11 +17,6 @@ BOTH = re.compile(r"base: load .* rover: load ")
 BASE, ROVER = 1, 2
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def fleet(lan: Lan, tmp_path: Path, cache: Path) -> Iterator[Fleet]:
     """Robots 1 and 2 as `base` and `rover`, reached as the user `robot`, who is not root."""

@@ -1,0 +1,65 @@
+"""A machine without a free byte: what runs goes on, trials end, and there is a way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.supervisor.machine import Machine, until
+
+
+@pytest.fixture
+def small(machine: Machine) -> Iterator[Machine]:
+    """Its disk has 2 MB; a supervisor runs."""
+    assert os.geteuid() == 0, "run this test as root: it mounts a small filesystem"
+    root = machine.layout.root
+    root.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(root)]
+    subprocess.run(mount, check=True)
+    try:
+        machine.start()
+        yield machine
+    finally:
+        subprocess.run(["umount", "--lazy", str(root)], check=True)
+        machine.close()
+
+
+def fill(machine: Machine) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        (machine.layout.root / "filler").write_bytes(bytes(4_000_000))
+
+
+def current(machine: Machine) -> object:
+    return machine.ask("deployments")["deployments"]["flow"]["current"]
+
+
+def test_a_new_generation_that_does_not_fit_changes_nothing(small: Machine) -> None:
+    """The old one runs on with its process, no trial is left, and old ones can be removed."""
+    for number in range(3):
+        small.activate(small.sleeper("a", env={"N": str(number)}))
+    pid = small.wait("a", "running")["pid"]
+    fill(small)
+    reply = small.activate(small.sleeper("b"), confirm_timeout=60)
+    assert ("io", "the disk is full") == (reply["code"], reply["error"])
+    assert 3 == current(small)
+    assert None is small.ask("deployments")["deployments"]["flow"]["pending"]
+    assert pid == small.wait("a", "running")["pid"]
+    with small.client() as client:
+        client.ok("lock_all", owner="ada@laptop")
+        assert {"flow": [1, 2]} == client.ok("prune", keep=1)["removed"]
+    (small.layout.root / "filler").unlink()
+    assert 4 == small.activate(small.sleeper("b"))["number"]
+
+
+def test_a_trial_ends_although_the_disk_is_full(small: Machine) -> None:
+    """Going back needs no space; only the reason may not fit."""
+    small.activate(small.sleeper("kept"))
+    pid = small.wait("kept", "running")["pid"]
+    small.activate(small.sleeper("kept"), small.sleeper("b"), confirm_timeout=2)
+    fill(small)
+    until(lambda: current(small) == 1, "the way back")
+    until(lambda: set(small.states()) == {"kept"}, "the end of what came")
+    assert pid == small.states()["kept"]["pid"]
