@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zenoh
 
+from dora.communication.base import Kind
 from dora.communication.zenoh.layer import ZenohLayer
 from tests.dora.communication.suite import (
     ROUTE,
@@ -24,7 +26,7 @@ from tests.dora.communication.suite import (
     send_numbers,
     settle,
 )
-from tests.dora.harness import KILL, ROOT, Playground, playground
+from tests.dora.harness import KILL, ROOT, Playground, playground, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,57 @@ class TestZenohLayer(LayerSuite):
         stranger.close()
         publisher.send(b"", {"n": 2}, T)
         assert [2] == numbers(subscription, 1)
+
+    @pytest.mark.parametrize("size", [1, 300_000])
+    def test_whatever_does_not_come_is_counted(self, pair: Pair, size: int) -> None:
+        """Of a burst as fast as it goes, the reader gets the newest, and knows of all others."""
+        publisher, subscription = self.connect(pair, queue_size=50)
+        before = subscription.dropped
+        count = 20_000 if size == 1 else 200
+        data = bytes(size)
+        for number in range(count):
+            publisher.send(data, {"n": number}, T)
+        publisher.finish()
+        wait_until(lambda: subscription.dropped - before >= count - 50, "the rest is dropped")
+        found = []
+        while (message := receive(subscription)).kind is Kind.DATA:
+            found.append(message.metadata["n"])
+        assert found == sorted(found)
+        assert count == len(found) + subscription.dropped - before
+
+    def test_a_burst_that_fits_the_queue_arrives_whole(self, pair: Pair) -> None:
+        """Small messages, faster than anything takes them, many times over."""
+        publisher, subscription = self.connect(pair, queue_size=1000)
+        for _ in range(20):
+            send_numbers(publisher, range(1000))
+            assert list(range(1000)) == numbers(subscription, 1000)
+        assert 0 == subscription.dropped
+
+    def test_a_reliable_route_begins_with_what_its_sender_keeps(self, area: Playground) -> None:
+        """A reader that comes late gets the last of it, in order, then what follows."""
+        sending, receiving = ZenohLayer(area.socket()), ZenohLayer(area.socket())
+        try:
+            publisher = sending.publish("flow/node/kept", cache=5)
+            send_numbers(publisher, range(10))
+            subscription = receiving.subscribe("flow/node/kept", 100, "drop_oldest", cache=5)
+            assert list(range(5, 10)) == numbers(subscription, 5)
+            send_numbers(publisher, range(10, 20))
+            publisher.finish()
+            assert list(range(10, 20)) == numbers(subscription, 10)
+            assert Kind.CLOSED == receive(subscription).kind
+            assert 0 == subscription.dropped
+        finally:
+            sending.close()
+            receiving.close()
+
+    def test_a_plain_reader_hears_a_reliable_sender(self, pair: Pair) -> None:
+        """As between two generations of which only one has changed."""
+        layer: Any = pair[0]
+        publisher = layer.publish(ROUTE, cache=5, priority="realtime")
+        subscription = pair[1].subscribe(ROUTE, 10, "drop_oldest")
+        settle(publisher, subscription)
+        send_numbers(publisher, range(3))
+        assert [0, 1, 2] == numbers(subscription, 3)
 
     def test_a_value_that_lies_about_itself_raises_where_it_is_used(
         self, pair: Pair, area: Playground
