@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deploy import events
+from deploy.apply import MachineResult
 from deploy.errors import (
     ConnectionFailed,
     DeployError,
@@ -16,10 +17,13 @@ from deploy.errors import (
     MachineError,
     Refused,
 )
+from dora.cli.deploy import exit_of
 from dora.cli.exits import Exit, exit_code
 from dora.cli.machines import findings
 from dora.cli.progress import describe, human_bytes
 from dora.cli.status import cores_text
+from dora.coordinator.contact import Contact
+from dora.coordinator.deploy import Deployed
 from dora.errors import DataflowError, DoraError, PlacementError
 from tests.dora.compile.test_dataplane import facts
 
@@ -45,6 +49,15 @@ ISSUE = Issue("flow.yml", 1, 1, "wrong")
 def test_every_error_has_its_exit_code(error: BaseException, code: int) -> None:
     """As `dora --help` lists them."""
     assert Exit(code) == exit_code(error)
+
+
+def test_a_plan_that_was_overtaken_on_a_machine_is_a_conflict() -> None:
+    """Somebody else switched it between our look and our switch: deploying again will do."""
+    overtaken = MachineResult("a", "failed", error=Refused("a", "stale", "moved on"))
+    broken = MachineResult("b", "failed", error=Refused("b", "io", "the disk is full"))
+
+    assert Exit.CONFLICT == exit_of(Contact(), Deployed("flow", (overtaken,)))
+    assert Exit.FAILED == exit_of(Contact(), Deployed("flow", (broken,)))
 
 
 @pytest.mark.parametrize(
