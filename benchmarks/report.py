@@ -63,7 +63,7 @@ def plot(
     )
     for axis, scenario in zip(axes[0], panels, strict=True):
         chosen = [row for row in rows if row.scenario == scenario]
-        for way in ways:
+        for number, way in enumerate(ways):
             points = [
                 (SIZES[row.size], row.samples[way].middle / scale, row.samples[way].tail / scale)
                 for row in chosen
@@ -72,8 +72,9 @@ def plot(
             if not points:
                 continue
             sizes, middles, tails = zip(*points, strict=True)
-            (line,) = axis.plot(sizes, middles, marker="o", label=way)
-            axis.fill_between(sizes, middles, tails, color=line.get_color(), alpha=0.12)
+            colour = f"C{number}"  # the same in every panel, whoever is missing there
+            axis.plot(sizes, middles, marker="o", label=way, color=colour)
+            axis.fill_between(sizes, middles, tails, color=colour, alpha=0.12)
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_title(scenario)
