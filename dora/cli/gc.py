@@ -7,13 +7,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from deploy.connection.connect import Connections
 from deploy.errors import MachineError
-from dora.cli import files
 from dora.cli.exits import Exit, exit_code, exiting
-from dora.cli.output import Output
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.progress import human_bytes
-from dora.coordinator.contact import contact
 from dora.coordinator.upkeep import Emptied, collect
 
 
@@ -25,41 +22,28 @@ from dora.coordinator.upkeep import Emptied, collect
     show_default=True,
     help="How many generations of each deployment to keep on each machine.",
 )
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
+@on_fleet
 async def command(
     keep: int,
-    inventory: str | None,
-    limit: str | None,
-    accept_new: bool,
-    as_json: bool,
-    verbose: bool,
+    fleet: Fleet,
 ) -> Exit:
     """Remove old generations from machines, and files that none of the others needs.
 
     What runs, what is booted and what is on trial stays in any case. Needs no free space.
     """
-    out = Output(as_json=as_json, verbose=verbose)
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            rows = await collect(found.sessions, keep, out.event)
-            data = {
-                "machines": {name: _json(row) for name, row in rows.items()},
-                "unreachable": sorted(found.unreachable),
-            }
-            out.result(data, lambda console: _text(console, rows))
-            for row in rows.values():
-                if isinstance(row, MachineError):
-                    return exit_code(row)
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+    out = fleet.out
+    async with fleet.contact() as found:
+        rows = await collect(found.sessions, keep, out.event)
+        data = {
+            "machines": {name: _json(row) for name, row in rows.items()},
+            "unreachable": sorted(found.unreachable),
+        }
+        out.result(data, lambda console: _text(console, rows))
+        for row in rows.values():
+            if isinstance(row, MachineError):
+                return exit_code(row)
+        return exit_of(found)
 
 
 def _json(row: Emptied | MachineError) -> dict[str, Any]:

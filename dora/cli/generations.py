@@ -11,45 +11,30 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.connection.connect import Connections
-from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.logs import only_deployment
-from dora.cli.output import Output
-from dora.coordinator.contact import Contact, contact
+from dora.coordinator.contact import Contact
 from dora.coordinator.revisions import History, Revision, revisions
 from dora.coordinator.rollback import histories
 
 
 @click.command("generations")
 @click.argument("deployment", required=False)
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
+@on_fleet
 async def command(
     deployment: str | None,
-    inventory: str | None,
-    limit: str | None,
-    accept_new: bool,
-    as_json: bool,
-    verbose: bool,
+    fleet: Fleet,
 ) -> Exit:
     """List the revisions of DEPLOYMENT, the newest first, with each machine's generation."""
-    out = Output(as_json=as_json, verbose=verbose)
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            name, sessions = only_deployment(found.sessions, deployment)
-            past = await histories(name, {it.machine.id: it for it in sessions})
-            rows = tuple(reversed(revisions(past)))
-            out.result(_json(name, rows, past, found), lambda console: _text(console, rows))
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+    out = fleet.out
+    async with fleet.contact() as found:
+        name, sessions = only_deployment(found.sessions, deployment)
+        past = await histories(name, {it.machine.id: it for it in sessions})
+        rows = tuple(reversed(revisions(past)))
+        out.result(_json(name, rows, past, found), lambda console: _text(console, rows))
+        return exit_of(found)
 
 
 def _json(

@@ -6,65 +6,52 @@ import asyncio
 
 import click
 
-from deploy.connection.connect import Connections
 from deploy.errors import DeployError, MachineError, Refused
 from deploy.events import Unreachable
 from deploy.session import Session
-from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
-from dora.coordinator.contact import contact
 from dora.coordinator.watch import Line, follow
 
 
 @click.command("logs")
 @click.argument("deployment", required=False)
-@files.inventory_option
-@files.limit_option
 @click.option("--follow", "-f", "more", is_flag=True, help="Go on with new lines until Ctrl-C.")
 @click.option("--node", "-n", "nodes", multiple=True, help="Only this node; may be given again.")
 @click.option("--tail", default=50, show_default=True, help="How many lines of each node to show.")
-@files.accept_new_option
-@files.json_option
 @exiting
+@on_fleet
 async def command(
     deployment: str | None,
-    inventory: str | None,
-    limit: str | None,
     more: bool,
     nodes: tuple[str, ...],
     tail: int,
-    accept_new: bool,
-    as_json: bool,
+    fleet: Fleet,
 ) -> Exit:
     """Show the last lines of the nodes of DEPLOYMENT; without a name, of the only one there is."""
-    out = Output(as_json=as_json)
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            if not found.sessions:
-                return Exit.UNREACHABLE
-            name, sessions = only_deployment(found.sessions, deployment)
-            refusals: list[Refused] = []
+    out = fleet.out
+    async with fleet.contact() as found:
+        if not found.sessions:
+            return Exit.UNREACHABLE
+        name, sessions = only_deployment(found.sessions, deployment)
+        refusals: list[Refused] = []
 
-            async def one(session: Session) -> None:
-                try:
-                    await session.start_supervisor()
-                    async for line in follow(session, name, tail=tail, units=nodes, more=more):
-                        _show(out, line)
-                except Refused as refused:
-                    refusals.append(refused)  # a node that is on another machine
-                except MachineError as error:
-                    out.event(Unreachable(session.machine.id, error))
-                    found.unreachable[session.machine.id] = error
+        async def one(session: Session) -> None:
+            try:
+                await session.start_supervisor()
+                async for line in follow(session, name, tail=tail, units=nodes, more=more):
+                    _show(out, line)
+            except Refused as refused:
+                refusals.append(refused)  # a node that is on another machine
+            except MachineError as error:
+                out.event(Unreachable(session.machine.id, error))
+                found.unreachable[session.machine.id] = error
 
-            await asyncio.gather(*(one(session) for session in sessions))
-            if len(refusals) == len(sessions):
-                raise DeployError("\n".join(map(str, refusals)), hint=f"dora status {name}")
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+        await asyncio.gather(*(one(session) for session in sessions))
+        if len(refusals) == len(sessions):
+            raise DeployError("\n".join(map(str, refusals)), hint=f"dora status {name}")
+        return exit_of(found)
 
 
 def only_deployment(

@@ -9,15 +9,12 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.connection.connect import Connections
 from deploy.facts import Facts
-from dora.cli import files
 from dora.cli.exits import Exit, exiting
-from dora.cli.output import Output
+from dora.cli.fleet import Fleet, on_fleet
 from dora.cli.progress import human_bytes
 from dora.cli.status import cores_text
 from dora.compile.compile import NODE_PYTHON
-from dora.coordinator.contact import contact
 
 ROOM = 1_000_000_000  # bytes; a first closure with pyarrow and matplotlib takes about a third
 
@@ -65,36 +62,25 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
 
 
 @command.command("check")
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
-async def check(
-    inventory: str | None, limit: str | None, accept_new: bool, as_json: bool, verbose: bool
-) -> Exit:
+@on_fleet
+async def check(fleet: Fleet) -> Exit:
     """Connect to every machine and say what would keep it from running dataflows."""
-    out = Output(as_json=as_json, verbose=verbose)
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            facts = {name: session.facts for name, session in found.sessions.items()}
-            rows = {name: findings(one) for name, one in facts.items()}
-            data: dict[str, Any] = {
-                name: {"reachable": True, **_facts_json(one), "findings": _json(rows[name])}
-                for name, one in facts.items()
-            }
-            for name, error in found.unreachable.items():
-                data[name] = {"reachable": False, "error": error.reason, "hint": error.hint}
-            out.result(data, lambda console: _text(console, facts, rows))
-            if found.required_unreachable:
-                return Exit.UNREACHABLE
-            fatal = any(finding.fatal for row in rows.values() for finding in row)
-            return Exit.FAILED if fatal else Exit.DONE
-    finally:
-        await connect.close()
+    out = fleet.out
+    async with fleet.contact() as found:
+        facts = {name: session.facts for name, session in found.sessions.items()}
+        rows = {name: findings(one) for name, one in facts.items()}
+        data: dict[str, Any] = {
+            name: {"reachable": True, **_facts_json(one), "findings": _json(rows[name])}
+            for name, one in facts.items()
+        }
+        for name, error in found.unreachable.items():
+            data[name] = {"reachable": False, "error": error.reason, "hint": error.hint}
+        out.result(data, lambda console: _text(console, facts, rows))
+        if found.required_unreachable:
+            return Exit.UNREACHABLE
+        fatal = any(finding.fatal for row in rows.values() for finding in row)
+        return Exit.FAILED if fatal else Exit.DONE
 
 
 def _facts_json(facts: Facts) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.connection.connect import Connections
 from deploy.plan import Change, MachinePlan
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.compile.compile import deployment_name
-from dora.coordinator.contact import Contact, contact
+from dora.coordinator.contact import Contact
 from dora.coordinator.prepare import Prepared, prepare
 from dora.dataflow.model import Quality
 
@@ -23,35 +23,24 @@ MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "
 
 @click.command("plan")
 @files.flow_argument
-@files.inventory_option
-@files.limit_option
 @files.name_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
+@on_fleet
 async def command(
     flow: str,
-    inventory: str | None,
-    limit: str | None,
     name: str | None,
-    accept_new: bool,
-    as_json: bool,
-    verbose: bool,
+    fleet: Fleet,
 ) -> Exit:
     """Show what deploying FLOW would start, restart, stop and keep. Changes nothing that runs."""
-    out = Output(as_json=as_json, verbose=verbose)
+    out = fleet.out
     dataflow = files.read_flow(flow, out)
-    machines = files.find_inventory(inventory, flow)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            name = name or deployment_name(flow)
-            prepared = await prepare(name, dataflow, machines, found.sessions, out.event)
-            show_plan(out, prepared, found)
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+    async with fleet.contact() as found:
+        if not found.sessions:
+            return exit_of(found)
+        name = name or deployment_name(flow)
+        prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, out.event)
+        show_plan(out, prepared, found)
+        return exit_of(found)
 
 
 def show_plan(out: Output, prepared: Prepared, found: Contact, *, brief: bool = False) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.markup import escape
 
 from deploy.apply import MachineResult
+from dora.cli.exits import Exit, exit_code
+from dora.cli.fleet import exit_of
 from dora.cli.output import Output
 from dora.cli.progress import unconfirmed
 from dora.coordinator.contact import Contact
@@ -91,3 +93,13 @@ def _machine_json(row: MachineResult) -> dict[str, Any]:
             for name, state in row.units.items()
         },
     }
+
+
+def exit_of_deployed(found: Contact, result: Deployed) -> Exit:
+    """What a deployment, or the way back from one, means to the shell."""
+    if result.healthy:
+        return exit_of(found)
+    codes = [exit_code(row.error) for row in result.machines if row.error is not None]
+    if Exit.CONFLICT in codes:
+        return Exit.CONFLICT
+    return Exit.ROLLED_BACK if result.rolled_back else Exit.FAILED

@@ -11,12 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.connection.connect import Connections
-from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.logs import only_deployment
-from dora.cli.output import Output
-from dora.coordinator.contact import contact
 from dora.coordinator.status import NodeStatus, Status, status
 
 TITLES = ["DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED", "CORES"]
@@ -25,33 +22,20 @@ COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "ye
 
 @click.command("status")
 @click.argument("deployment", required=False)
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
+@on_fleet
 async def command(
     deployment: str | None,
-    inventory: str | None,
-    limit: str | None,
-    accept_new: bool,
-    as_json: bool,
-    verbose: bool,
+    fleet: Fleet,
 ) -> Exit:
     """Show every node of DEPLOYMENT (all of them without a name): machine, state, pid, cores."""
-    out = Output(as_json=as_json, verbose=verbose)
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            if deployment is not None and found.sessions:
-                only_deployment(found.sessions, deployment)
-            result = await status(found, deployment)
-            out.result(_json(result), lambda console: _text(console, result))
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+    out = fleet.out
+    async with fleet.contact() as found:
+        if deployment is not None and found.sessions:
+            only_deployment(found.sessions, deployment)
+        result = await status(found, deployment)
+        out.result(_json(result), lambda console: _text(console, result))
+        return exit_of(found)
 
 
 def _json(result: Status) -> dict[str, Any]:

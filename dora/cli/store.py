@@ -8,14 +8,11 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.connection.connect import Connections
 from deploy.errors import MachineError
 from deploy.store.verify import Verified
-from dora.cli import files
 from dora.cli.exits import Exit, exit_code, exiting
-from dora.cli.output import Output
+from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.progress import human_bytes
-from dora.coordinator.contact import contact
 from dora.coordinator.upkeep import verify
 
 
@@ -25,58 +22,38 @@ def command() -> None:
 
 
 @command.command("verify")
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
-async def check(
-    inventory: str | None, limit: str | None, accept_new: bool, as_json: bool, verbose: bool
-) -> Exit:
+@on_fleet
+async def check(fleet: Fleet) -> Exit:
     """Read every file of the machines' stores, and compare it with its name."""
-    out = Output(as_json=as_json, verbose=verbose)
-    return await _run(out, inventory, limit, accept_new, repair=False)
+    return await _run(fleet, repair=False)
 
 
 @command.command("repair")
-@files.inventory_option
-@files.limit_option
-@files.accept_new_option
-@files.json_option
-@files.verbose_option
 @exiting
-async def mend(
-    inventory: str | None, limit: str | None, accept_new: bool, as_json: bool, verbose: bool
-) -> Exit:
+@on_fleet
+async def mend(fleet: Fleet) -> Exit:
     """Remove what is damaged: the next `dora deploy` sends it again."""
-    out = Output(as_json=as_json, verbose=verbose)
-    return await _run(out, inventory, limit, accept_new, repair=True)
+    return await _run(fleet, repair=True)
 
 
-async def _run(
-    out: Output, inventory: str | None, limit: str | None, accept_new: bool, *, repair: bool
-) -> Exit:
-    machines = files.find_inventory(inventory)
-    connect = Connections(accept_new=accept_new)
-    try:
-        async with contact(connect, files.chosen(machines, limit), out.event) as found:
-            rows = await verify(found.sessions, repair=repair, emit=out.event)
-            data = {
-                "machines": {name: _json(row) for name, row in rows.items()},
-                "repaired": repair,
-                "unreachable": sorted(found.unreachable),
-            }
-            out.result(data, lambda console: _text(console, rows, repair=repair))
-            for row in rows.values():
-                if isinstance(row, MachineError):
-                    return exit_code(row)
-            sound = all(it.sound for it in rows.values() if isinstance(it, Verified))
-            if not sound and not repair:
-                return Exit.FAILED
-            return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
-    finally:
-        await connect.close()
+async def _run(fleet: Fleet, *, repair: bool) -> Exit:
+    out = fleet.out
+    async with fleet.contact() as found:
+        rows = await verify(found.sessions, repair=repair, emit=out.event)
+        data = {
+            "machines": {name: _json(row) for name, row in rows.items()},
+            "repaired": repair,
+            "unreachable": sorted(found.unreachable),
+        }
+        out.result(data, lambda console: _text(console, rows, repair=repair))
+        for row in rows.values():
+            if isinstance(row, MachineError):
+                return exit_code(row)
+        sound = all(it.sound for it in rows.values() if isinstance(it, Verified))
+        if not sound and not repair:
+            return Exit.FAILED
+        return exit_of(found)
 
 
 def _json(row: Verified | MachineError) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from deploy.errors import (
     MachineError,
     Refused,
 )
-from dora.cli.deploy import exit_of
 from dora.cli.exits import Exit, exit_code
 from dora.cli.machines import findings
 from dora.cli.progress import describe, human_bytes
+from dora.cli.results import exit_of_deployed
 from dora.cli.status import cores_text
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed
@@ -56,8 +56,8 @@ def test_a_plan_that_was_overtaken_on_a_machine_is_a_conflict() -> None:
     overtaken = MachineResult("a", "failed", error=Refused("a", "stale", "moved on"))
     broken = MachineResult("b", "failed", error=Refused("b", "io", "the disk is full"))
 
-    assert Exit.CONFLICT == exit_of(Contact(), Deployed("flow", (overtaken,)))
-    assert Exit.FAILED == exit_of(Contact(), Deployed("flow", (broken,)))
+    assert Exit.CONFLICT == exit_of_deployed(Contact(), Deployed("flow", (overtaken,)))
+    assert Exit.FAILED == exit_of_deployed(Contact(), Deployed("flow", (broken,)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""What all commands on machines share: the options that choose them, and reaching them. Laptop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.connection.connect import Connections
+from deploy.inventory import Inventory, Machine
+from dora.cli import files
+from dora.cli.exits import Exit
+from dora.cli.output import Output
+from dora.coordinator.contact import Contact, contact
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The machines that a command is about, and where its words go."""
+
+    inventory: Inventory
+    machines: tuple[Machine, ...]
+    connections: Connections
+    out: Output
+
+    @asynccontextmanager
+    async def contact(self) -> AsyncIterator[Contact]:
+        """A session to each machine that answers; all is closed at the end."""
+        try:
+            async with contact(self.connections, self.machines, self.out.event) as found:
+                yield found
+        finally:
+            await self.connections.close()
+
+
+Work = Callable[..., Coroutine[Any, Any, Exit]]
+
+
+def on_fleet(work: Work) -> Work:
+    """Gives a command the options --inventory, --limit, --accept-new, --json and --verbose, and
+    `work` a Fleet made of them. An inventory is also looked for beside the command's `flow`."""
+
+    @files.inventory_option
+    @files.limit_option
+    @files.accept_new_option
+    @files.json_option
+    @files.verbose_option
+    @functools.wraps(work)
+    async def run(
+        inventory: str | None,
+        limit: str | None,
+        accept_new: bool,
+        as_json: bool,
+        verbose: bool,
+        **arguments: Any,
+    ) -> Exit:
+        out = Output(as_json=as_json, verbose=verbose)
+        machines = files.find_inventory(inventory, arguments.get("flow"))
+        chosen = files.chosen(machines, limit)
+        return await work(
+            fleet=Fleet(machines, chosen, Connections(accept_new=accept_new), out), **arguments
+        )
+
+    return run
+
+
+def exit_of(found: Contact) -> Exit:
+    """Done, unless somebody did not answer who should have."""
+    return Exit.UNREACHABLE if found.required_unreachable else Exit.DONE
