@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.between import BetweenStage
-from benchmarks.figures import FLOOR, PEER, SIZES, Row, duration, latencies, paired
+from benchmarks.figures import FLOOR, PEER, SIZES, Row, duration, latencies, middles, paired
 from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
@@ -121,7 +121,7 @@ def round_trip(stage: Stage, passes: int, seconds: float) -> list[Row]:
                 way: latencies([[t] for burst in bursts for t in burst])
                 for way, bursts in it.items()
             },
-            {way: paired(it[PEER], it[way]) for way in ("arrow", "numpy", FLOOR)},
+            {way: paired(middles(it[PEER]), middles(it[way])) for way in ("arrow", "numpy", FLOOR)},
             {"numpy": ROUND_TRIP[name]} if name in ROUND_TRIP else {},
         )
         for name, it in found.items()

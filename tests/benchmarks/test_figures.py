@@ -13,6 +13,7 @@ from benchmarks.figures import (
     Sample,
     duration,
     latencies,
+    middles,
     paired,
     quantile,
     rate,
@@ -40,6 +41,11 @@ def test_a_ratio_is_the_median_of_pairs() -> None:
     ours = [[2.0], [1.0], [1.0], [1.0]]
     assert 10.0 == paired(theirs, ours)
     assert math.isnan(paired([[None]], [[1.0]]))
+
+
+def test_a_burst_counts_by_its_median() -> None:
+    """One stall does not speak for the others; a burst that was lost has nothing to say."""
+    assert [[2.0], [None]] == middles([[1.0, 2.0, 900.0, None], [None]])
 
 
 def test_a_target_is_met_from_the_ratio_it_asks_for() -> None:
