@@ -172,9 +172,10 @@ def _notify(message: str, *descriptors: int) -> bool:
                 [message.encode()], rights if descriptors else [], socket.MSG_DONTWAIT, address
             )
         except OSError as error:
-            # these are said often, and one that finds the queue full of others is not missed
-            often = message.startswith((_ALIVE, _STATUS))
-            level = logging.DEBUG if often else logging.WARNING
+            if message.startswith(_STATUS):
+                return False  # the caller says it again
+            # a WATCHDOG=1 is said often, and one that finds the queue full of others is not missed
+            level = logging.DEBUG if message == _ALIVE else logging.WARNING
             logger.log(level, "nobody hears %s (%s): %s", message.split("\n")[0], path, error)
             return False
     return True

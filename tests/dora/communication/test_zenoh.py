@@ -95,7 +95,10 @@ class TestZenohLayer(LayerSuite):
         sending, receiving = ZenohLayer(area.socket()), ZenohLayer(area.socket())
         try:
             publisher = sending.publish("flow/node/kept", cache=5)
+            early = receiving.subscribe("flow/node/kept", 100, "drop_oldest", cache=5)
+            settle(publisher, early)
             send_numbers(publisher, range(10))
+            assert list(range(10)) == numbers(early, 10)
             subscription = receiving.subscribe("flow/node/kept", 100, "drop_oldest", cache=5)
             assert list(range(5, 10)) == numbers(subscription, 5)
             send_numbers(publisher, range(10, 20))
