@@ -34,6 +34,7 @@ def embedded(home: Path, cache: Path, tmp_path: Path) -> Iterator[Fleet]:
     shm = set(os.listdir("/dev/shm"))
     fleet = Fleet(home, inventory, cache=cache)
     yield fleet
+    inventory.write_text(EMBEDDED)  # whatever the story made of it
     for name in {row["deployment"] for row in fleet.json("status")["nodes"]}:
         fleet.dora("stop", name)
     fleet.assert_nothing_is_left()

@@ -195,7 +195,6 @@ def test_a_machine_that_does_not_answer_stops_nobody(embedded: Fleet, tmp_path: 
     assert "nothing listens on port 1" in away["error"]
     assert away["hint"]
     assert {"running"} == {row["state"] for row in embedded.nodes(code=4).values()}
-    embedded.inventory.write_text(text)
 
 
 def test_when_no_machine_answers_nothing_else_is_claimed(embedded: Fleet, tmp_path: Path) -> None:
@@ -206,4 +205,3 @@ def test_when_no_machine_answers_nothing_else_is_claimed(embedded: Fleet, tmp_pa
         done = embedded.dora(*command, code=4)
         assert "nothing listens on port 1" in done.stderr
         assert done.stdout == ""
-    embedded.inventory.write_text("machines:\n  base: {host: embedded}\n")
