@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deploy.errors import ConnectionFailed, ConnectionLost, MachineError, Refused
+from deploy.errors import ConnectionFailed, ConnectionLost, LockHeld, MachineError, Refused
 from deploy.events import (
     Activated,
     Copied,
@@ -37,10 +38,12 @@ Outcome = Literal["unchanged", "deployed", "failed", "rolled_back", "unconfirmed
 
 @dataclass(frozen=True)
 class Closures:
-    """What the plan's profiles need, and where the laptop has it."""
+    """What the plan's profiles need, and where the laptop has it. `secrets` (machine -> name ->
+    content) go around the store, into files that only the machine's user can read."""
 
     store: Objects
     manifests: Mapping[str, tuple[Manifest, ...]]  # machine -> trees
+    secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ async def apply(
     work = _Work(plan, closures, sessions, options, emit)
     rows = plan.machines
     try:
-        async with work.locked(rows):
+        async with work.locked(rows) as rows:
+            rows = await work.everywhere(rows, work.hand_over)
             rows = await work.everywhere(rows, work.copy)
             switched = await work.everywhere(rows, work.switch)
             proven = await work.everywhere(switched, work.prove)
@@ -142,23 +146,31 @@ class _Work:
         self.results = {row.machine: MachineResult(row.machine) for row in plan.machines}
 
     @asynccontextmanager
-    async def locked(self, rows: Iterable[MachinePlan]) -> AsyncIterator[None]:
-        """Holds the deployment's lock on all machines. Raises LockHeld."""
-        # In order of names, so that two people who start at once cannot block each other.
-        sessions = [self._sessions[machine] for machine in sorted(row.machine for row in rows)]
+    async def locked(self, rows: Sequence[MachinePlan]) -> AsyncIterator[tuple[MachinePlan, ...]]:
+        """Holds the deployment's lock on all machines; gives those that could be locked.
+        Raises LockHeld."""
+        taken = []
         try:
-            for session in sessions:
-                await session.request("lock", deployment=self._name, owner=self._options.owner)
+            # In order of names, so that two people who start at once cannot block each other.
+            for row in sorted(rows, key=lambda row: row.machine):
+                if await self.everywhere([row], self._lock):
+                    taken.append(row)
+            sessions = [self._sessions[row.machine] for row in taken]
             alive = [asyncio.create_task(_keep_alive(session)) for session in sessions]
             try:
-                yield
+                yield tuple(row for row in rows if row in taken)
             finally:
                 for task in alive:
                     task.cancel()
                 await asyncio.gather(*alive, return_exceptions=True)
                 await asyncio.gather(*(fresh.close() for fresh in self._fresh.values()))
         finally:
-            await asyncio.gather(*(_unlock(session, self._name) for session in sessions))
+            held = (self._sessions[row.machine] for row in taken)
+            await asyncio.gather(*(_unlock(session, self._name) for session in held))
+
+    async def _lock(self, row: MachinePlan) -> None:
+        session = self._sessions[row.machine]
+        await session.request("lock", deployment=self._name, owner=self._options.owner)
 
     async def everywhere(
         self, rows: Iterable[MachinePlan], act: Callable[[MachinePlan], Awaitable[None]]
@@ -171,12 +183,24 @@ class _Work:
         for row, outcome in zip(rows, outcomes, strict=True):
             if outcome is None:
                 well.append(row)
+            elif isinstance(outcome, LockHeld):
+                raise outcome
             elif isinstance(outcome, MachineError):
                 self._emit(MachineFailed(row.machine, outcome))
                 self.results[row.machine].error = outcome
             elif not isinstance(outcome, _NotHealthy):
                 raise outcome
         return tuple(well)
+
+    async def hand_over(self, row: MachinePlan) -> None:
+        """Under the lock: whoever deploys at the same time has other ones."""
+        for name, value in self._closures.secrets.get(row.machine, {}).items():
+            await self._sessions[row.machine].request(
+                "secret",
+                deployment=self._name,
+                name=name,
+                value=base64.b64encode(value).decode(),
+            )
 
     async def copy(self, row: MachinePlan) -> None:
         manifests = self._closures.manifests.get(row.machine, ())

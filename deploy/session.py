@@ -18,7 +18,7 @@ from deploy.inventory import Machine
 from deploy.profile import Profile
 
 DEFAULT_ROOT = "~/.local/share/dora"
-LONGEST_LINE = 64 * 1024 * 1024
+PATIENCE = 120.0  # seconds; only `stop` takes long, when units are deaf
 
 
 class Session:
@@ -70,8 +70,17 @@ class Session:
             if self._control is None:
                 self._control = await self.channel()
             try:
-                await self._control.write(_line({"op": op, **fields}))
-                reply = self._parse(await self._control.readline())
+                async with asyncio.timeout(PATIENCE):
+                    await self._control.write(_line({"op": op, **fields}))
+                    reply = self._parse(await self._control.readline())
+            except TimeoutError as error:
+                await self._control.close()
+                self._control = None
+                raise MachineError(
+                    self.machine.id,
+                    f"its supervisor has not answered {op!r} for {PATIENCE:.0f} s",
+                    hint=f"is it stopped? `ps` on {self.machine.id} tells; run the command again",
+                ) from error
             except BaseException:
                 # Half a conversation cannot be continued: the next request opens a new one.
                 await self._control.close()

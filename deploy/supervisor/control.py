@@ -14,7 +14,7 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     generation   deployment, number?      generation: as in its file | null; numbers: all there are;
                                           missing: store paths of it that are not here
     status       deployment?              units: [state]; missing: of what is current, if one asked
-    secret       deployment, name, value (base64)
+    secret       deployment, name, value (base64); needs the lock
     secrets      deployment               names
     read_public  deployment, name         text | null
     lock         deployment, owner        held until `unlock`, the end of this connection, 30 s in

@@ -138,8 +138,10 @@ class Operations:
         return answer
 
     async def _secret(self, request: Request, session: object) -> Answer:
+        deployment = request.name("deployment")
         name, value = request.name("name"), request.base64("value")
-        self.deployments.write_secret(request.name("deployment"), name, value)
+        self.locks.check(deployment, session)
+        self.deployments.write_secret(deployment, name, value)
         return {}
 
     async def _secrets(self, request: Request, session: object) -> Answer:

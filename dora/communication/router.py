@@ -36,8 +36,8 @@ logger = logging.getLogger("dora.router")
 ROUTER_RUNTIME = "(tx:(worker_threads:4),rx:(worker_threads:4),net:(worker_threads:2))"
 
 # Until a message, or a part of a large one (`parts.SIZE`), is dropped because a link is full: long
-# enough for links of 10 Mbit/s. A node waits longer for its router than that for others, or it would
-# drop for all what only one of them cannot take.
+# enough for links of 10 Mbit/s. A node waits longer for its router than that for others, or it
+# would drop for all what only one of them cannot take.
 WAIT, WAIT_FOR_FRAGMENTS = 50_000, 500_000  # microseconds
 
 TICK = 0.5  # s between looks at who is gone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import getpass
 import secrets
 import socket
@@ -18,8 +17,6 @@ from deploy.plan import Plan
 from deploy.profile import Profile
 from deploy.proof import health
 from deploy.session import Session
-from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY
-from dora.coordinator.keys import MachineKeys
 from dora.coordinator.prepare import Prepared
 from dora.coordinator.revisions import new_revision
 
@@ -58,7 +55,6 @@ async def deploy(
         prepared.plan,
         prepared.closures,
         sessions,
-        new_keys=prepared.new_keys,
         rollback=rollback,
         confirm_timeout=confirm_timeout,
         emit=emit,
@@ -70,7 +66,6 @@ async def carry_out(
     closures: Closures,
     sessions: Mapping[str, Session],
     *,
-    new_keys: Mapping[str, MachineKeys] | None = None,
     rollback: bool = True,
     confirm_timeout: float | None = None,
     note: str = "",
@@ -102,9 +97,6 @@ async def carry_out(
 
     rest = tuple(row for row in plan.machines if row.machine not in results)
     if rest:
-        for machine, keys in (new_keys or {}).items():
-            if machine not in results:
-                await _hand_over(sessions[machine], plan.deployment, keys)
         options = Options(
             owner=owner(),
             rollback=rollback,
@@ -144,14 +136,3 @@ def _newest(sessions: Mapping[str, Session]) -> str:
     """Of the revisions that are current somewhere; clocks of laptops differ."""
     found = (it.revision for one in sessions.values() for it in one.facts.deployments.values())
     return max(found, default="")
-
-
-async def _hand_over(session: Session, deployment: str, keys: MachineKeys) -> None:
-    """Puts a machine's keys where only its user can read them; they are written nowhere else."""
-    for name, text in (
-        (KEY, keys.key_pem),
-        (CERTIFICATE, keys.certificate_pem),
-        (AUTHORITY, keys.authority_pem),
-    ):
-        value = base64.b64encode(text.encode()).decode()
-        await session.request("secret", deployment=deployment, name=name, value=value)

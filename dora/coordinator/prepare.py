@@ -16,7 +16,7 @@ from deploy.plan import Plan, plan
 from deploy.profile import Profile
 from deploy.session import Session
 from dora.compile.compile import Site, compile_dataflow
-from dora.compile.dataplane import AUTHORITY, address_of, choose_ports
+from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
@@ -29,10 +29,7 @@ from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, with all that is needed to carry it out or to show it.
-
-    `new_keys` are for machines that have none yet; they are nowhere but in this process.
-    """
+    """A plan, with all that is needed to carry it out or to show it."""
 
     name: str
     dataflow: Dataflow
@@ -41,7 +38,6 @@ class Prepared:
     plan: Plan
     profiles: Mapping[str, Profile]
     closures: Closures
-    new_keys: Mapping[str, MachineKeys]
 
 
 def cache_folder() -> Path:
@@ -104,6 +100,7 @@ async def prepare(
     closures = Closures(
         store=workshop.store,
         manifests={machine: result.manifests for machine, result in built.items()},
+        secrets={machine: key_files(keys) for machine, keys in new_keys.items()},
     )
     return Prepared(
         name=name,
@@ -113,8 +110,17 @@ async def prepare(
         plan=plan(name, profiles, current),
         profiles=profiles,
         closures=closures,
-        new_keys=new_keys,
     )
+
+
+def key_files(keys: MachineKeys) -> dict[str, bytes]:
+    """A machine's keys, as the secrets that its router looks for."""
+    texts = {
+        KEY: keys.key_pem,
+        CERTIFICATE: keys.certificate_pem,
+        AUTHORITY: keys.authority_pem,  # last: it tells that the others are there
+    }
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def refuse_orphans(name: str, summary: DataflowSummary, inventory: Inventory) -> None:

@@ -216,7 +216,9 @@ class Machine:
 
     def secret(self, name: str, value: bytes) -> dict[str, Any]:
         text = base64.b64encode(value).decode()
-        return self.ask("secret", deployment="flow", name=name, value=text)
+        with self.client() as client:
+            client.ok("lock", deployment="flow", owner="ada@laptop")
+            return client.ask("secret", deployment="flow", name=name, value=text)
 
     # the end
 

@@ -172,6 +172,9 @@ def test_secrets_are_written_privately_and_not_told(machine: Machine) -> None:
     assert (b"hush", 0o600) == (path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
     assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
     assert "hush" not in machine.supervisor_log()
+    # Of two who deploy at once, the one who came too late overwrites no keys.
+    late = machine.ask("secret", deployment="flow", name="token", value="")
+    assert "not_locked" == late["code"]
 
 
 def test_watch_tells_all_states_then_changes_then_that_it_is_alive(machine: Machine) -> None:
