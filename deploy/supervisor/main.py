@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
 import sys
 from typing import Any, Dict, List
 
@@ -37,6 +38,11 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
     if verb == "supervise":
         from deploy.supervisor.daemon import Inherited, run
 
+        # Whoever started us may have ignored them (nohup does, and shells for what is in the
+        # background); units are to begin with no signal ignored.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         return run(layout, agent, Inherited.from_text(args[0]) if args else None)
     return _say({"ok": False, "error": f"this agent knows no verb {verb!r}"})
 

@@ -111,7 +111,7 @@ def test_a_robot_that_is_cut_off_while_it_proves_itself_goes_back(
     lan.heal(ROVER)
     state = fleet.json("status")
     assert {"running"} == {row["state"] for row in state["nodes"]}
-    assert {"proven": 1} == state["machines"]["rover"]["generations"]
+    assert 1 == state["machines"]["rover"]["generations"]["proven"]
     assert kept == {name: pid for name, pid in fleet.pids().items() if name in kept}
     newest = fleet.json("generations", "proven")["revisions"][0]
     assert newest["failed"]
