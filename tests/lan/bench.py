@@ -254,10 +254,18 @@ class Lan:
             self.start_sshd(i)
 
     def stop_sshd(self, i: int) -> None:
-        """Ends sshd and its sessions, and nothing that was started through them."""
-        for process in self.processes(i):  # the listener is the oldest, so no session follows
-            if process.argv[0].startswith(("sshd:", SSHD)):
-                self.run(i, ["kill", "-KILL", str(process.pid)], check=False)
+        """Ends sshd and its sessions, and nothing that was started through them. Returns when
+        they are gone: a process that was killed listens until the kernel has run its exit."""
+
+        def left() -> list[Process]:
+            return [it for it in self.processes(i) if it.argv[0].startswith(("sshd:", SSHD))]
+
+        def gone() -> bool:
+            for process in left():  # the listener is the oldest, so no session follows
+                self.kill(i, process.pid)
+            return not left()
+
+        wait_until(gone, f"sshd of {self.name(i)} ends")
 
     def start_sshd(self, i: int) -> None:
         """Returns when it answers."""

@@ -135,8 +135,8 @@ def test_sshd_stops_alone(lan: Lan) -> None:
             socket.create_connection((lan.address(1), 22), timeout=10)
         assert other in lan.processes(1)
     finally:
+        lan.kill(1, other.pid)
         lan.start_sshd(1)
-    lan.kill(1, other.pid)
     assert 0 == ssh(lan, 1, "true").returncode
 
 
