@@ -255,17 +255,14 @@ class Lan:
 
     def stop_sshd(self, i: int) -> None:
         """Ends sshd and its sessions, and nothing that was started through them. Returns when
-        they are gone: a process that was killed listens until the kernel has run its exit."""
-
-        def left() -> list[Process]:
-            return [it for it in self.processes(i) if it.argv[0].startswith(("sshd:", SSHD))]
-
-        def gone() -> bool:
-            for process in left():  # the listener is the oldest, so no session follows
-                self.kill(i, process.pid)
-            return not left()
-
-        wait_until(gone, f"sshd of {self.name(i)} ends")
+        they are gone: a process that was killed listens on until its exit has come to its files,
+        by when it has no command line any more."""
+        proc = Path(f"/proc/{self._robots[i].init}/root/proc")
+        listed = self.processes(i)  # the listener is the oldest, so no session follows
+        for pid in [it.pid for it in listed if it.argv[0].startswith(("sshd:", SSHD))]:
+            self.kill(i, pid)
+            gone = proc / str(pid)
+            wait_until(lambda: not gone.exists(), f"sshd of {self.name(i)} ends")  # noqa: B023
 
     def start_sshd(self, i: int) -> None:
         """Returns when it answers."""
