@@ -1,0 +1,61 @@
+"""What a runtime is told about its operators, in a file. Laptop writes, runtime reads (>= 3.10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RUNTIME_CONFIG = "DORA_RUNTIME_CONFIG"  # environment variable: path of the file
+
+PYTHON, SHARED_LIBRARY, WASM = "python", "shared-library", "wasm"
+
+
+@dataclass(frozen=True)
+class OperatorConfig:
+    """Its inputs and outputs are those of the node's configuration under `<id>/<name>`.
+
+    `code` is a path, relative to the folder of the file that this stands in. Times in seconds.
+    """
+
+    id: str
+    kind: str  # python | shared-library | wasm
+    code: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    priority: int = 0  # higher first
+    deadline: float | None = None  # of every input that has none of its own
+    deadlines: Mapping[str, float] = field(default_factory=dict)  # input -> seconds
+    on_deadline_miss: str = "run"  # run | skip | event
+    budget: float | None = None  # a call that takes longer is reported
+    thread: bool = False  # a worker thread of its own
+    restart: str = "never"  # never | on-failure | always
+    max_restarts: int = 0
+    restart_delay: float = 0.0
+    max_restart_delay: float = 0.0
+    restart_window: float = 0.0
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    scheduler: str = "fifo"  # fifo | priority | edf
+    operators: tuple[OperatorConfig, ...] = ()
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> RuntimeConfig:
+        """Raises ValueError, with what is wrong, on anything but `to_text`'s output."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            operators = tuple(
+                OperatorConfig(
+                    **{**it, "inputs": tuple(it["inputs"]), "outputs": tuple(it["outputs"])}
+                )
+                for it in data["operators"]
+            )
+            return cls(scheduler=data["scheduler"], operators=operators)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a runtime's configuration: {error}") from error
