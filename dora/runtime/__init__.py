@@ -1,1 +1,1 @@
-"""Hosts operators: many in one process, scheduled, with deadlines and durable state. Node (>= 3.10)."""
+"""Hosts many operators in one process, with deadlines and durable state. Node (>= 3.10)."""

@@ -24,7 +24,8 @@ class Context(Protocol):
         its process starts anew. Raises StateError when a size limit is passed."""
 
     def kvs_write(self, key: str, value: bytes) -> None:
-        """Durable when it returns; shared by the deployment's operators and nodes of this machine."""
+        """Durable when it returns; shared by operators and nodes of the deployment on this
+        machine. Raises StateError when a size limit is passed."""
 
     def kvs_read(self, key: str) -> bytes | None:
         """The last value written, or None."""
@@ -52,5 +53,5 @@ class Loader(Protocol):
 
     def load(self, operator: OperatorConfig, context: Context) -> Instance:
         """A new instance, its code loaded if this is the first one. Raises OperatorError, naming
-        file and operator, for code that cannot be loaded or has no operator in it; exceptions of the
-        operator's own constructor pass through."""
+        file and operator, for code that cannot be loaded or has no operator in it; exceptions of
+        the operator's own constructor pass through."""
