@@ -138,6 +138,11 @@ class Lan:
         are not on the disk.)"""
         return self._robots[i].root / path.lstrip("/")
 
+    def inside(self, i: int, path: str) -> Path:
+        """Where this machine finds a file as the robot sees it, with what is mounted there; while
+        the robot is on."""
+        return Path(f"/proc/{self._robots[i].init}/root") / path.lstrip("/")
+
     def enter(self, i: int, argv: Sequence[str], user: str = "root") -> list[str]:
         """The command line that runs `argv` inside the robot; for a `Popen` of the caller's own."""
         robot = self._robots[i]
