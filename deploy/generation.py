@@ -11,7 +11,8 @@ from deploy.profile import Profile
 @dataclass(frozen=True)
 class Failure:
     """Why a machine went back from a generation. `units` has those that were not healthy: name ->
-    {state, error, exit, last_lines}, as their records were at that moment."""
+    {state, error, exit, last_lines}, as their records were at that moment. The lines are the log's;
+    of a unit that ran and failed a health command, that command's output."""
 
     reason: str
     time: float  # seconds since the epoch, by the machine's clock

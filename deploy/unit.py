@@ -52,6 +52,17 @@ class Socket:
 
 
 @dataclass(frozen=True)
+class HealthCommand:
+    """What has to exit with 0 while a generation is on trial: run in the unit's folder, with its
+    environment, once every unit of the deployment on that machine is ready. `text` is how people
+    know it; `timeout` (seconds) ends its whole process group."""
+
+    argv: Tuple[str, ...]
+    text: str
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True)
 class Unit:
     """One process to be kept running on one machine; knows nothing of dataflows.
 
@@ -73,14 +84,19 @@ class Unit:
     order: int = 0  # lower starts first and stops last
     sockets: Tuple[Socket, ...] = ()
     watchdog: float = 0.0  # seconds without WATCHDOG=1 after which a ready unit is killed; 0: never
+    health: Tuple[HealthCommand, ...] = ()  # one after the other
 
     @property
     def fingerprint(self) -> str:
-        """Equal exactly when the process need not be restarted: everything about it is equal."""
-        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+        """Equal exactly when the process need not be restarted: everything about it is equal, but
+        for how others judge its health."""
+        data = self.to_json()
+        data.pop("health", None)
+        return hashlib.sha256(canonical(data).encode()).hexdigest()
 
     def render(self, values: Mapping[str, str]) -> Unit:
-        """This unit with `${name}` in argv, cwd, env and sockets' paths replaced.
+        """This unit with `${name}` in argv, cwd, env, sockets' paths and health commands' argv
+        replaced.
 
         As `string.Template` does: `$$` is `$`. Raises KeyError for a name that `values` lacks.
         """
@@ -90,6 +106,8 @@ class Unit:
         data["env"] = {key: Template(text).substitute(values) for key, text in self.env.items()}
         for socket in data.get("sockets", ()):
             socket["path"] = Template(socket["path"]).substitute(values)
+        for command in data.get("health", ()):
+            command["argv"] = [Template(part).substitute(values) for part in command["argv"]]
         return Unit.from_json(data)
 
     def to_json(self) -> Dict[str, Any]:
@@ -97,7 +115,7 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("sockets", "watchdog"):
+        for name in ("sockets", "watchdog", "health"):
             if not data[name]:
                 del data[name]
         return data
@@ -114,6 +132,7 @@ class Unit:
         values["restart"] = _policy(RestartPolicy, values.get("restart", {}))
         values["stop"] = _policy(StopPolicy, values.get("stop", {}))
         values["sockets"] = tuple(_socket(entry) for entry in _list(values.get("sockets", ())))
+        values["health"] = tuple(_command(entry) for entry in _list(values.get("health", ())))
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
             raise ValueError(f"a unit needs a plain name and a command: {unit.name!r}")
@@ -180,6 +199,14 @@ def _socket(data: Mapping[str, Any]) -> Socket:
         raise ValueError(f"a socket's path names a file, without `..`: {socket.path!r}")
     _choice("a socket's kind", socket.kind, ("stream", "seqpacket"))
     return socket
+
+
+def _command(data: Mapping[str, Any]) -> HealthCommand:
+    argv = tuple(_text(part) for part in _list(data["argv"]))
+    if not argv or not argv[0]:
+        raise ValueError("a health command needs a program")
+    timeout = _number(data["timeout"])
+    return HealthCommand(**{**data, "argv": argv, "text": _text(data["text"]), "timeout": timeout})
 
 
 def _policy(kind: Type[Policy], data: Mapping[str, Any]) -> Policy:

@@ -40,8 +40,9 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
 
 A unit's state: deployment, name, state, pid, since (epoch), restarts, exit ({code} | {signal} |
 null; with `reason`: "watchdog" if that killed it), error, last_lines (of its log, at its last end
-if that was an error: 20 lines, 4 KiB at most), cores, ready, generation, fingerprint. In `watch`
-one that has gone has state "gone".
+if that was an error: 20 lines, 4 KiB at most), cores, ready, late (not ready in its start_timeout),
+health (of its health commands, while it is on trial: {state: running | passed | failed, error,
+last_lines} | null), generation, fingerprint. In `watch` one that has gone has state "gone".
 With a `confirm_timeout` (seconds) an activated generation is on trial: unless it is confirmed in
 that time, the machine goes back to `previous` by itself, or to nothing.
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),

@@ -28,6 +28,8 @@ from typing import (
 
 from deploy.supervisor import logs
 from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
+from deploy.supervisor.confirmation import Pending
+from deploy.supervisor.examiner import Examiner
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.journal import Journal
 from deploy.supervisor.layout import Layout
@@ -63,6 +65,7 @@ class Engine:
         self.units = Units()
         self._processes = Processes(layout, mortal=mortal)
         self._exits = Exits(loop, self._exited)
+        self.examiner = Examiner(loop, layout, self._examined)
         self.notifications = Notifications(
             loop,
             layout,
@@ -141,6 +144,12 @@ class Engine:
         """Raises KeyError when there is no such unit."""
         self._perform(self.units.restart(key, self._clock()))
 
+    def on_trial(self, deployment: str, trial: Optional[Pending]) -> None:
+        """Which generation of the deployment is on trial, if one is: its units' health commands
+        are run."""
+        self.examiner.on_trial(deployment, trial)
+        self.examiner.update(self.units.slots.values())
+
     # what is asked
 
     @property
@@ -161,6 +170,7 @@ class Engine:
         if abs(time.time() - self._clock() - self._epoch) > 1:
             self._epoch = time.time() - self._clock()  # the machine's clock was set
         unit = slot.actual if slot.pid is not None else slot.wanted
+        check = self.examiner.check(key)
         return {
             "deployment": key.deployment,
             "name": key.unit,
@@ -174,6 +184,8 @@ class Engine:
             "last_lines": list(slot.last_lines),
             "cores": [] if slot.pid is None else cores_of(slot.pid),
             "ready": slot.ready,
+            "late": slot.late,
+            "health": None if check is None else check.to_json(),
             "generation": slot.generation,
             "fingerprint": None if unit is None else unit.fingerprint,
         }
@@ -193,6 +205,7 @@ class Engine:
         They are the units' notify sockets and their listeners.
         """
         self._note()
+        self.examiner.close()
         return self.notifications.give(), self.sockets.give()
 
     def keep(self) -> None:
@@ -201,6 +214,7 @@ class Engine:
         self.sockets.keep()
 
     def _close(self) -> None:
+        self.examiner.close()
         self._exits.close()
         self._shrink.cancel()
         if self._timer is not None:
@@ -244,6 +258,10 @@ class Engine:
             os.close(descriptor)
         elif self.sockets.take_back(slot, name, descriptor):
             log.info("%s gave back its socket %s", key, name)
+
+    def _examined(self, keys: Set[Key]) -> None:
+        if self._on_change is not None:
+            self._on_change(keys & self.units.slots.keys())
 
     def _tick(self) -> None:
         self._timer = None
@@ -314,6 +332,7 @@ class Engine:
     def _after(self) -> None:
         changed = self.units.take_changed()
         if changed:
+            self.examiner.update(self.units.slots.values())
             self._note()
             if self._on_change is not None:
                 self._on_change(changed)

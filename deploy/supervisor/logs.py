@@ -85,10 +85,15 @@ def ending(log: Path, count: int = 20, size: int = 4096) -> List[str]:
             data = file.read(size)
     except FileNotFoundError:
         return []
+    return last_lines(data, count, cut=end > size)
+
+
+def last_lines(data: bytes, count: int = 20, *, cut: bool = False) -> List[str]:
+    """The last `count` lines of `data`; of what is `cut` off at the front, whole lines."""
     lines = data.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    if end > size and len(lines) > 1:
+    if cut and len(lines) > 1:
         lines = lines[1:]  # its begin is not there
     return [line.decode(errors="replace") for line in lines[-count:]]
 

@@ -19,9 +19,10 @@ from deploy.supervisor.confirmation import GoBack, Moment, Pending, Settled, Wai
 from deploy.supervisor.control import Refusal
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
+from deploy.supervisor.health import Check
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.process import boot_id
-from deploy.supervisor.slot import Slot, State
+from deploy.supervisor.slot import Key, Slot, State
 from deploy.supervisor.state import Difference
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ class Switch:
         if timer is not None:
             timer.cancel()
         pending = self._deployments.pending(name)
+        self._engine.on_trial(name, pending)
         if pending is None:
             return
         decision = self._decide(name, pending)
@@ -239,7 +241,9 @@ class Switch:
             self._deployments.remove_pending(name)
             return tried
         if tried is not None:
-            units = unhealthy(slots, pending.number, name, self._deployments.layout)
+            units = unhealthy(
+                slots, pending.number, name, self._deployments.layout, self._engine.examiner.check
+            )
             self._fail(tried, reason, self._now(), units)
         if previous is None:
             self._deployments.deactivate(name)
@@ -276,25 +280,33 @@ class Switch:
 
 
 def unhealthy(
-    slots: Iterable[Slot], generation: int, deployment: str, layout: Layout
+    slots: Iterable[Slot],
+    generation: int,
+    deployment: str,
+    layout: Layout,
+    check: Callable[[Key], Optional[Check]],
 ) -> Dict[str, Dict[str, Any]]:
-    """Those units of a generation that are neither ready nor ended as they should."""
+    """Those units of a generation that are neither ready nor ended as they should, or have not
+    passed their health commands."""
     found: Dict[str, Dict[str, Any]] = {}
     for slot in slots:
         ended_well = slot.state is State.ENDED and slot.exit is not None and slot.exit.clean
         if slot.key.deployment != deployment or slot.generation != generation:
             continue
+        error, lines = slot.error, list(slot.last_lines)
         if slot.state is State.RUNNING or ended_well:
-            continue
-        lines = list(slot.last_lines)
-        if not lines:  # it never ended, or nobody saw it
+            checked = check(slot.key)
+            if checked is None or checked.error is None:
+                continue
+            error, lines = checked.error, list(checked.last_lines)
+        elif not lines:  # it never ended, or nobody saw it
             try:
                 lines = logs.ending(layout.log(*slot.key))
-            except OSError as error:
-                lines = [f"(the log cannot be read: {error})"]
+            except OSError as problem:
+                lines = [f"(the log cannot be read: {problem})"]
         found[slot.key.unit] = {
             "state": slot.state.value,
-            "error": slot.error,
+            "error": error,
             "exit": None if slot.exit is None else slot.exit.to_json(),
             "last_lines": lines,
         }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from deploy.profile import Profile
-from deploy.unit import RestartPolicy, Socket, Unit, escape
+from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
 
 UNIT = Unit(
     name="a",
@@ -63,7 +63,35 @@ def test_sockets_survive_json_and_their_paths_are_rendered() -> None:
 
 def test_what_a_unit_does_not_use_is_not_in_its_json() -> None:
     """A supervisor of an earlier version reads it, and fingerprints stay what they were."""
-    assert {"sockets", "watchdog"}.isdisjoint(UNIT.to_json())
+    assert {"sockets", "watchdog", "health"}.isdisjoint(UNIT.to_json())
+
+
+def test_how_its_health_is_judged_is_no_reason_to_restart_a_unit() -> None:
+    """It is data all the same, survives JSON, and names store paths."""
+    health = (HealthCommand(("${root}/look", "5$$"), "look", 2.5),)
+    unit = replace(UNIT, health=health)
+    assert UNIT.fingerprint == unit.fingerprint
+    assert unit == Unit.from_json(json.loads(json.dumps(unit.to_json())))
+    rendered = unit.render({"root": "/r", "run": "/tmp/run"})
+    assert (HealthCommand(("/r/look", "5$"), "look", 2.5),) == rendered.health
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"argv": [], "text": "x", "timeout": 1},
+        {"argv": "look", "text": "x", "timeout": 1},
+        {"argv": ["look"], "text": "x", "timeout": -1},
+        {"argv": ["look"], "text": 5, "timeout": 1},
+        {"argv": ["look"], "text": "x"},
+        {"argv": ["look"], "text": "x", "timeout": 1, "more": 1},
+        ["look"],
+    ],
+)
+def test_health_commands_that_make_no_sense_are_refused(entry: object) -> None:
+    """They come from the network."""
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Unit.from_json({**UNIT.to_json(), "health": [entry]})
 
 
 def test_escape_protects_dollars() -> None:
