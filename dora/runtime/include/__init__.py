@@ -1,0 +1,1 @@
+"""The headers for operators in C. Where operators are built."""
