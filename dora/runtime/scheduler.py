@@ -10,8 +10,8 @@ elsewhere between `next` and `finished` (worker threads, awaiting coroutines), w
 other operators. An operator never has two calls at once, and the messages of one input are given in
 their order.
 
-A message is due `deadline` seconds after `since`, see `since_of`. Where an operator wants to be told
-of misses (`on_deadline_miss: event`) and its message is late already, `task.lateness` is above 0.
+A message is due `deadline` seconds after `since`, see `since_of`. Where an operator wants to be
+told of misses (`on_deadline_miss: event`) and its message is late, `task.lateness` is above 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 
 from dora.communication.inbox import capacity
 from dora.protocol.runtime import OperatorConfig
-from dora.runtime.loops import without_loops
 from dora.runtime.loops import without_loops
 from dora.runtime.policies import POLICIES, Policy
 from dora.runtime.task import HELD, NOTICE, RUNNING, SUSPENDED, Overrun, Queue, Task
@@ -162,7 +161,7 @@ class Scheduler:
             self.flush(queue)
             queue.items.clear()
             queue.noticed = False
-            queue.bound = 0
+            queue.bound = queue.limit = 0
         return waiting
 
     def connect(self, edges: Iterable[tuple[Task, Queue]]) -> None:
