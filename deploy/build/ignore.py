@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 NEVER = ("__pycache__", ".git", ".hg", ".svn", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 
@@ -44,11 +46,12 @@ class Ignored:
     def _spec(self, folder: Path) -> GitIgnoreSpec | None:
         if folder not in self._specs:
             file = folder / ".gitignore"
-            self._specs[folder] = (
-                GitIgnoreSpec.from_lines(
-                    file.read_text(encoding="utf-8", errors="replace").splitlines()
-                )
-                if file.is_file()
-                else None
-            )
+            self._specs[folder] = _read(file) if file.is_file() else None
         return self._specs[folder]
+
+
+def _read(file: Path) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # it takes long to import
+
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return GitIgnoreSpec.from_lines(lines)

@@ -13,8 +13,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import uv
-
 from deploy.build.lock import Key, Pins
 from deploy.build.requirements import Requirements
 from deploy.errors import BuildError
@@ -85,6 +83,8 @@ def _run(
     urls: Sequence[str],
     base: Path,
 ) -> None:
+    import uv  # rarely needed: what was locked and fetched before is known
+
     # Only wheels: a source package would be built here, for here.
     which = ["--python-platform", key.platform, "--python-version", key.python, "--no-build"]
     command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable]

@@ -1,21 +1,26 @@
 """The dataflow as a graph: who feeds whom, where messages begin, where they turn in circles.
 
-A vertex is a node, or an operator as `node/operator`. Pure; laptop only.
+A vertex is a node, or an operator as `node/operator`. Pure; laptop only. networkx is imported where
+it is needed: it takes longer than all else that a command does before it speaks to machines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 DYNAMIC = "dynamic"  # the `path` of nodes that somebody else starts
 
 
 def graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
     """An edge per input, with the attributes `output` and `input`; a vertex has its `node`."""
+    import networkx as nx
+
     built: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     for node in dataflow.nodes.values():
         for vertex, _ in vertices(node):
@@ -32,6 +37,8 @@ def graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
 
 def node_graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
     """The same between nodes: operators of one node are one vertex; no self loops."""
+    import networkx as nx
+
     built: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     built.add_nodes_from(dataflow.nodes)
     for node in dataflow.nodes.values():
@@ -76,20 +83,30 @@ def starters(dataflow: Dataflow) -> set[str]:
 
 def unreached(dataflow: Dataflow) -> set[str]:
     """The vertices to which no message can ever come, because nothing upstream ever starts."""
-    whole = graph(dataflow)
+    successors: dict[str, list[str]] = {}
+    for node in dataflow.nodes.values():
+        for vertex, inputs in vertices(node):
+            successors.setdefault(vertex, [])
+            for wired in inputs.values():
+                if isinstance(wired.source, OutputSource):
+                    successors.setdefault(vertex_of(wired.source), []).append(vertex)
     reached = set(starters(dataflow))
     todo = list(reached)
     while todo:
-        for successor in whole.successors(todo.pop()):
+        for successor in successors[todo.pop()]:
             if successor not in reached:
                 reached.add(successor)
                 todo.append(successor)
-    return set(whole) - reached
+    return set(successors) - reached
 
 
 def cycles_within(dataflow: Dataflow, among: set[str]) -> list[list[str]]:
     """The cycles among some vertices that nothing else among them feeds: one shortest cycle for
     each, beginning with the vertex that the file names first."""
+    if not among:
+        return []
+    import networkx as nx
+
     part = nx.DiGraph(graph(dataflow).subgraph(among))
     order = {vertex: index for index, vertex in enumerate(graph(dataflow))}
     condensed = nx.condensation(part)
@@ -106,5 +123,7 @@ def _shortest_cycle(part: nx.DiGraph[str], start: str) -> list[str]:
     """`part` is strongly connected, so there is one through every vertex."""
     if part.has_edge(start, start):
         return [start]
+    import networkx as nx
+
     ways = nx.single_source_shortest_path(part, start)
     return min((ways[last] for last in part.predecessors(start)), key=len)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import networkx as nx
-
 from deploy.document import suggest
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import Located, PlacementError
@@ -74,6 +72,10 @@ def place(
 
 def _groups(dataflow: Dataflow) -> list[list[Node]]:
     """Nodes that go together, in the order of the flow file."""
+    if not any(node.deploy.near for node in dataflow.nodes.values()):
+        return [[node] for node in dataflow.nodes.values()]
+    import networkx as nx  # it takes long to import
+
     together: nx.Graph[str] = nx.Graph()
     together.add_nodes_from(dataflow.nodes)
     together.add_edges_from(
