@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.deployment import Deployment, MachineSpec, UnitSpec
+from deploy.deployment import Deployment, MachineSpec, Source, UnitSpec
 from deploy.facts import Facts
 from deploy.inventory import Machine
-from deploy.unit import RestartPolicy, Socket, Unit, escape
+from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
 from dora.compile import cores, dataplane
 from dora.compile.packaging import Package, Packaging
 from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
@@ -118,6 +118,7 @@ def _machine(
             shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
         )
+        health, checks = packaging.health(dataflow, node, site.facts)
         shared = any("shm" in output.layers for output in config.outputs.values())
         units.append(
             _unit(
@@ -137,6 +138,8 @@ def _machine(
                 # Held by the supervisor, so that readers may come before their producer, and find
                 # it again after it was killed.
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
+                health=health,
+                checks=checks,
             )
         )
     return MachineSpec(machine=site.machine.id, units=tuple(units), documents={DOCUMENT: summary})
@@ -152,6 +155,8 @@ def _unit(
     start_timeout: float = DEFAULT_START_TIMEOUT,
     order: int = 0,
     sockets: tuple[Socket, ...] = (),
+    health: tuple[HealthCommand, ...] = (),
+    checks: Mapping[str, Source] | None = None,
 ) -> UnitSpec:
     unit = Unit(
         name=name,
@@ -165,8 +170,9 @@ def _unit(
         restart=restart,
         order=order,
         sockets=sockets,
+        health=health,
     )
-    return UnitSpec(unit=unit, sources=package.sources)
+    return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})
 
 
 def summarise(

@@ -20,7 +20,9 @@ from deploy.build.python import script_requirements
 from deploy.deployment import Files, PythonEnvironment, Source
 from deploy.facts import Facts
 from deploy.inventory import Machine
-from deploy.unit import escape
+from deploy.unit import HealthCommand, escape
+from dora.compile.health import health_commands
+from dora.compile.script import home_of, script_of, script_word, shipped
 from dora.dataflow.environment import RESERVED
 from dora.dataflow.files import SHELL
 from dora.dataflow.model import Dataflow, Node
@@ -48,6 +50,12 @@ class Packaging(Protocol):
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         """Raises DoraError or BuildError, naming the node, when its code cannot be found."""
 
+    def health(
+        self, dataflow: Dataflow, node: Node, facts: Facts
+    ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
+        """The node's health commands, and the sources that they name beside the node's. Raises
+        DoraError or BuildError."""
+
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         """The process that carries messages between machines."""
 
@@ -60,18 +68,14 @@ class Closure:
         sources: dict[str, Source] = {"library": _library()}
         requirements = [*NODE_REQUIREMENTS, *node.requirements]
         command = _command(node)
-        script = _script(base, node, command)
+        script = script_of(base, node, command)
         if script is not None:
             # A script beside or above the flow file is shipped with the tree that holds both.
-            home = base if script.is_relative_to(base) else Path(os.path.commonpath([base, script]))
+            home = home_of(base, [script])
             sources["code"] = script_closure(script, home, node.files)
             requirements += script_requirements(script)
             target = f"${{code}}/{escape(script.relative_to(home).as_posix())}"
-            position = command.index(_script_word(command))
-            before = [escape(part) for part in command[:position]]
-            after = [escape(part) for part in command[position + 1 :]]
-            python = [escape(facts.python), "-u"] if script.suffix == ".py" else []
-            argv = (*(python or before), target, *after)
+            argv = shipped(command, target, facts.python)
         else:
             argv = tuple(escape(part) for part in command)
         sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)), base=base)
@@ -82,6 +86,11 @@ class Closure:
             sources=sources,
             links="code" if script is not None else None,
         )
+
+    def health(
+        self, dataflow: Dataflow, node: Node, facts: Facts
+    ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
+        return health_commands(dataflow, node, facts)
 
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         return Package(
@@ -101,9 +110,9 @@ class InPlace:
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         base = Path(dataflow.directory)
         command = _command(node)
-        script = _script(base, node, command)
+        script = script_of(base, node, command)
         if script is not None:
-            position = command.index(_script_word(command))
+            position = command.index(script_word(command))
             head = [sys.executable, "-u"] if script.suffix == ".py" else command[:position]
             command = [*head, str(script), *command[position + 1 :]]
         elif shutil.which(command[0]) is None:
@@ -119,6 +128,11 @@ class InPlace:
             env=_joined(_here(), _environment(dataflow, node)),
         )
 
+    def health(
+        self, dataflow: Dataflow, node: Node, facts: Facts
+    ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
+        return (), {}  # nothing is on trial here
+
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         argv = (sys.executable, "-u", "-m", "dora.communication.router")
         return Package(argv=tuple(map(escape, argv)), cwd=escape(os.getcwd()), env=_here())
@@ -128,31 +142,6 @@ def _command(node: Node) -> list[str]:
     if node.path == SHELL:
         return ["/bin/sh", "-c", *node.args]
     return [node.path or "", *node.args]
-
-
-def _script_word(command: list[str]) -> str:
-    """The word that names a file of ours: the program, or what an interpreter is to run."""
-    if os.path.basename(command[0]).startswith("python") and len(command) > 1:
-        for word in command[1:]:
-            if word.endswith(".py"):
-                return word
-    return command[0]
-
-
-def _script(base: Path, node: Node, command: list[str]) -> Path | None:
-    """The file that the node runs, or None for a program that the machine has itself."""
-    word = _script_word(command)
-    file = Path(os.path.normpath(base / word))
-    if file.is_file():
-        return file
-    if word.endswith(".py") or "/" in word.removeprefix("/usr/").removeprefix("/bin/"):
-        if word.startswith("/"):
-            return None  # a file of the machine
-        raise DoraError(
-            f"{node.mark.file}:{node.mark.line}: node {node.id!r}: there is no file {file}",
-            hint="paths are relative to the flow file's folder",
-        )
-    return None
 
 
 def _library() -> Files:

@@ -10,7 +10,7 @@ from deploy.document import Checked, Document, DocumentPath, shown, suggest
 from dora.dataflow.edges import inputs_of, outputs_of
 from dora.dataflow.environment import env_of
 from dora.dataflow.ids import node_id
-from dora.dataflow.model import Dataflow, Deploy, Node, Operator, Restart
+from dora.dataflow.model import Dataflow, Deploy, HealthCheck, Node, Operator, Restart
 from dora.dataflow.operators import code_of
 from dora.dataflow.qualities import qualities_of, read_qualities
 from dora.dataflow.report import Report
@@ -21,6 +21,8 @@ KINDS = ("path", "operator", "operators", "custom")
 _ELSEWHERE = ("ros2", "module", "hub", "git")  # not supported, but they say what the node is
 _OF_PROCESS = ("args", "inputs", "outputs", "send_stdout_as", "send_logs_as")  # not of a runtime
 _OF_CUSTOM = ("args", "env", "inputs", "outputs", "build")  # stand inside of `custom:`
+
+HEALTH_TIMEOUT = 10.0  # seconds
 
 Values = Mapping[str, Any]
 
@@ -169,6 +171,7 @@ class Builder:
             files=tuple(node.get("files", ())),
             working_directory=values.get("working-directory", values.get("working_directory")),
             startup_timeout=node.get("startup_timeout"),
+            health=self._health(path, node),
             health_check_timeout=node.get("health_check_timeout"),
             finish_grace=node.get("finish_grace_secs"),
             send_stdout_as=node.get("send_stdout_as"),
@@ -246,13 +249,37 @@ class Builder:
             return None, (), None
         return words[0], words[1:] + self._split((*path, "args"), values.get("args", "")), names[0]
 
-    def _split(self, path: DocumentPath, line: str) -> tuple[str, ...]:
+    def _health(self, path: DocumentPath, node: Values) -> tuple[HealthCheck, ...]:
+        timeout = node.get("health_timeout", HEALTH_TIMEOUT)
+        if not timeout:
+            self.report.error((*path, "health_timeout"), "no command ends within 0 seconds")
+        given = node.get("health", ())
+        if not given and "health_timeout" in node and (*path, "health") not in self.report.broken:
+            message = "`health_timeout` is for health commands, and there are none"
+            self.report.error((*path, "health_timeout"), message, "add `health:`", key=True)
+        checks = []
+        for index, line in enumerate(given):
+            place = (*path, "health", index)
+            if not line.strip():
+                self.report.error(place, "a health command is empty; it must name a program")
+            elif words := self._split(place, line, "the health command"):
+                checks.append(HealthCheck(words, line, timeout, self.report.mark(place)))
+        return tuple(checks)
+
+    def _split(
+        self,
+        path: DocumentPath,
+        line: str,
+        subject: str | None = None,
+    ) -> tuple[str, ...]:
         try:
             return tuple(shlex.split(line))
         except ValueError as error:
             reason = "a quote is not closed" if "quot" in str(error) else "it ends with a backslash"
             self.report.error(
-                path, f"{path[-1]} is {shown(line)}: {reason}", "split as a shell would"
+                path,
+                f"{subject or path[-1]} is {shown(line)}: {reason}",
+                "split as a shell would",
             )
             return ()
 

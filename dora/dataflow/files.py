@@ -29,6 +29,7 @@ def check_files(dataflow: Dataflow, environ: Mapping[str, str] = os.environ) -> 
     issues: list[Issue] = []
     for node in dataflow.nodes.values():
         issues += _program(base, node, allow_shell)
+        issues += _health(base, node)
         for operator in node.operators:
             mark = operator.code_mark or operator.mark
             issues += _file(base, operator.code, mark, f"the operator {operator.id}")
@@ -55,8 +56,22 @@ def _program(base: Path, node: Node, allow_shell: bool) -> Iterator[Issue]:
         return
     missing = list(_file(base, path, mark, f"the node {node.id}"))
     yield from missing
-    if not missing and not path.endswith(".py") and not os.access(base / path, os.X_OK):
-        message = f"the node {node.id}: {shown(path)} is not executable"
+    if not missing:
+        yield from _executable(base, path, mark, f"the node {node.id}")
+
+
+def _health(base: Path, node: Node) -> Iterator[Issue]:
+    for check in node.health:
+        path, owner = check.words[0], f"`health` of {node.id}"
+        if path.startswith("/") or not (path.endswith(".py") or "/" in path):
+            continue  # a program of the machine
+        missing = list(_file(base, path, check.mark, owner))
+        yield from missing or _executable(base, path, check.mark, owner)
+
+
+def _executable(base: Path, path: str, mark: Mark, owner: str) -> Iterator[Issue]:
+    if not path.endswith(".py") and not os.access(base / path, os.X_OK):
+        message = f"{owner}: {shown(path)} is not executable"
         yield mark.issue(message, f"type chmod +x {base / path}")
 
 

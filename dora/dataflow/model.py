@@ -105,6 +105,16 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class HealthCheck:
+    """A command that has to end well before a new generation of the node is trusted."""
+
+    words: tuple[str, ...]
+    text: str  # as it stands in the file
+    timeout: float  # seconds
+    mark: Mark = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Deploy:
     """The `deploy:` block of a node: wishes and limits for placement."""
 
@@ -157,6 +167,7 @@ class Node:
     files: tuple[str, ...] = ()
     working_directory: str | None = None  # of the 2022 form
     startup_timeout: float | None = None
+    health: tuple[HealthCheck, ...] = ()
     health_check_timeout: float | None = None
     finish_grace: float | None = None
     send_stdout_as: str | None = None

@@ -170,6 +170,8 @@ _NODE: dict[str, Schema] = {
     "max_restart_delay": {"coerce": duration},
     "restart_window": {"coerce": duration},
     "startup_timeout": {"coerce": duration},
+    "health": {"coerce": _texts},
+    "health_timeout": {"coerce": duration},
     "health_check_timeout": {"coerce": duration},
     "finish_grace_secs": {"coerce": duration},
     "cpu_affinity": {"coerce": core_list},

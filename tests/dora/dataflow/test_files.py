@@ -51,6 +51,18 @@ def test_what_is_missing_is_told_with_what_is_near(tmp_path: Path) -> None:
     ] == [str(issue) for issue in issues]
 
 
+def test_scripts_of_health_commands_have_to_be_there(tmp_path: Path) -> None:
+    """Programs of the machine are looked for there."""
+    health = "[check.py, ./look --far, /opt/look, curl -f x]"
+    (tmp_path / "flow.yml").write_text(f"nodes:\n  - {{id: a, path: x, health: {health}}}\n")
+    (tmp_path / "look").touch()
+    assert [
+        f"{tmp_path}/flow.yml:2:31: `health` of a: there is no file 'check.py' in {tmp_path}",
+        f"{tmp_path}/flow.yml:2:41: `health` of a: './look' is not executable; "
+        f"type chmod +x {tmp_path}/look",
+    ] == [str(issue) for issue in check_files(load(tmp_path / "flow.yml").dataflow)]
+
+
 def test_shell_nodes_can_be_allowed(tmp_path: Path) -> None:
     """By whoever trusts the file."""
     (tmp_path / "flow.yml").write_text("nodes: [{id: sh, path: shell, args: echo hi}]\n")
