@@ -63,11 +63,11 @@ class Fifo:
 
 
 class Priority:
-    """The highest priority first, operators of equal priority in turns. O(log operators)."""
+    """The highest priority first, operators of equal priority in turns. O(log priorities)."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Task]] = []
-        self._count = 0
+        self._lines: dict[int, deque[Task]] = {}  # priority -> who stands in line
+        self._levels: list[int] = []  # heap of -priority, once for each line that is not empty
 
     def ready(self) -> deque[Queue]:
         return deque()
@@ -79,9 +79,12 @@ class Priority:
             self.free(queue.task)
 
     def pop(self) -> Queue | None:
-        heap = self._heap
-        while heap:
-            task = heappop(heap)[2]
+        levels = self._levels
+        while levels:
+            line = self._lines[levels[0]]
+            task = line.popleft()
+            if not line:
+                heappop(levels)
             task.entry = None
             if not task.off and (queue := _turn(task)) is not None:
                 return queue
@@ -89,9 +92,14 @@ class Priority:
 
     def free(self, task: Task) -> None:
         if task.entry is None and task.ready:
-            self._count += 1
             task.entry = True
-            heappush(self._heap, (-task.priority, self._count, task))
+            level = -task.priority
+            line = self._lines.get(level)
+            if line is None:
+                line = self._lines[level] = deque()
+            if not line:
+                heappush(self._levels, level)
+            line.append(task)
 
 
 class Edf:

@@ -1,0 +1,148 @@
+"""Runs a dataflow, ours or dora-rs's, and looks at its processes. Ends what it started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 120.0  # s; 10,000 operators on a busy machine
+PARTING = 15.0  # s
+WORDS = 30  # lines of a log
+
+
+class RunError(RuntimeError):
+    """A dataflow did not come up, or gave nothing; the text has the last lines of its log."""
+
+
+@dataclass
+class Memory:
+    """Of processes, in bytes. `pss`: shared pages divided by their users."""
+
+    processes: int
+    rss: int
+    pss: int
+
+
+@dataclass
+class Run:
+    popen: subprocess.Popen[bytes]
+    log: Path
+    notes: Path
+    began: float = field(default_factory=time.monotonic)
+
+    def wait_for(self, condition: Callable[[], Any], what: str) -> Any:
+        """Raises RunError when that does not come true."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            if self.popen.poll() is not None or time.monotonic() > deadline:
+                lines = self.log.read_text(errors="replace").splitlines()[-WORDS:]
+                raise RunError("\n".join([f"not seen: {what}", *lines]))
+            time.sleep(0.02)
+        return found
+
+    def counts(self) -> list[tuple[float, int]]:
+        """What a sink wrote: (monotonic seconds, messages so far)."""
+        text = self.notes.read_text() if self.notes.exists() else ""
+        lines = [line.split() for line in text.splitlines() if line.count(" ") == 1]
+        return [(int(when) / 1e9, int(count)) for when, count in lines]
+
+    def rate(self, seconds: float) -> float:
+        """Messages per second at the sink, measured over at least `seconds`."""
+        self.wait_for(lambda: self.counts() and self.counts()[-1][1] > 0, "a first message")
+        time.sleep(1.0)  # until everything is warm
+        begin = self.counts()[-1]
+        # A rate needs some messages, however slow they are.
+        self.wait_for(
+            lambda: self.counts()[-1][0] - begin[0] > seconds and self.counts()[-1][1] > begin[1],
+            "messages at the end of the chain",
+        )
+        end = self.counts()[-1]
+        return (end[1] - begin[1]) / (end[0] - begin[0])
+
+    def memory(self, marks: Sequence[str]) -> Memory:
+        """Of the processes below ours whose command line has one of `marks`."""
+        pids = [pid for pid in _below(self.popen.pid) if any(m in _command(pid) for m in marks)]
+        sizes = [_sizes(pid) for pid in pids]
+        return Memory(len(pids), sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes))
+
+
+@contextmanager
+def running(command: Sequence[str], flow: Callable[[Path], Any]) -> Iterator[Run]:
+    """`command` gets the flow file's path as its last argument; `flow` the path for notes."""
+    with tempfile.TemporaryDirectory(prefix="dora-bench-") as name:
+        folder = Path(name)
+        notes = folder / "notes"
+        (folder / "flow.yml").write_text(json.dumps(flow(notes)))  # JSON is YAML
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("DORA_", "PYTHON"))}
+        # dora-rs takes the first `python` of the path.
+        base["PATH"] = f"{Path(command[0]).parent}:{base.get('PATH', os.defpath)}"
+        base["RUST_LOG"] = "error"
+        with (folder / "log").open("wb") as log:
+            popen = subprocess.Popen(
+                [*command, str(folder / "flow.yml")],
+                env=base,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield Run(popen, folder / "log", notes)
+        finally:
+            _end(popen)
+
+
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    """Asks, asks again, insists: with all processes below it."""
+    left = _below(popen.pid)
+    for number in (signal.SIGINT, signal.SIGINT):
+        if popen.poll() is None:
+            popen.send_signal(number)
+            try:
+                popen.wait(PARTING)
+            except subprocess.TimeoutExpired:
+                continue
+    for pid in (popen.pid, *left):
+        if pid != popen.pid or popen.poll() is None:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # as it should be
+    popen.wait()
+
+
+def _below(pid: int) -> list[int]:
+    """The process's children, their children, and so on."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(text) for text in task.read_text().split()]
+        except OSError:
+            continue  # that thread has ended
+        for child in children:
+            found += [child, *_below(child)]
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _sizes(pid: int) -> tuple[int, int]:
+    """Resident, and with shared pages divided by their users; bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kilobytes = {line.split()[0]: int(line.split()[1]) for line in lines[1:]}
+    return kilobytes["Rss:"] * 1024, kilobytes["Pss:"] * 1024
