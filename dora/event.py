@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from dora.communication.base import Kind, Message
-from dora.metadata import Metadata, utc
+from dora.metadata import PRECIOUS, Metadata, utc
 
 TIMEOUT = "Timeout event stream error: Receiver timed out"
 
@@ -110,7 +111,7 @@ for _name in ("items", "values", "pop", "popitem", "setdefault", "update", "clea
     setattr(Event, _name, _complete_first(_name))
 
 
-class _InputEvent(Event):
+class InputEvent(Event):
     """An event with a message. Made for every message: so without an `__init__` in Python."""
 
     __slots__ = ("_message",)
@@ -118,7 +119,7 @@ class _InputEvent(Event):
 
 def input_event(name: str, message: Message) -> Event:
     """A message, with the sender's `timestamp` unless its metadata brought another."""
-    event = _InputEvent(type="INPUT", id=name, kind="dora")
+    event = InputEvent({"type": "INPUT", "id": name, "kind": "dora"})
     event._message = message
     return event
 
@@ -126,6 +127,42 @@ def input_event(name: str, message: Message) -> Event:
 def tick_event(name: str, timestamp: int) -> Event:
     """A timer's tick: no value to speak of, an empty Arrow array."""
     return input_event(name, Message(Kind.DATA, timestamp, {}, _nothing))
+
+
+def addressed(event: Event, name: str) -> Event:
+    """The same event for the input `name`."""
+    dict.__setitem__(event, "id", name)
+    return event
+
+
+def copies(event: Event, names: Sequence[str]) -> list[Event]:
+    """An undelivered message or tick once for each of several inputs: all get the same value, which
+    is decoded once, and metadata of their own."""
+    message = event._message
+    assert message is not None, "it was looked at"
+    value = cache(message.value)
+    return [
+        input_event(name, Message(message.kind, message.timestamp, dict(message.metadata), value))
+        for name in names
+    ]
+
+
+def sent_at(event: Event) -> int:
+    """The timestamp (ns) of an undelivered message."""
+    assert event._message is not None, "it was looked at"
+    return event._message.timestamp
+
+
+def is_precious(event: Event) -> bool:
+    """Whether an undelivered event is thrown away last when a queue is full."""
+    return event._message is None or not PRECIOUS.isdisjoint(event._message.metadata)
+
+
+def late_event(event: Event, lateness: float) -> Event:
+    """A message whose deadline has passed, for those who want to be told."""
+    event["type"] = "DEADLINE_MISSED"
+    event["lateness"] = lateness
+    return event
 
 
 def input_closed_event(name: str) -> Event:

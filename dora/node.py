@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dora.communication.shm.shortcut import with_shortcut
 from dora.errors import DoraError
 from dora.event import TIMEOUT, Event, error_event
 from dora.identifiers import uuid7
@@ -36,18 +36,19 @@ class Node:
     """
 
     def __init__(self, node_id: str | None = None, daemon_port: int | None = None) -> None:
-        text = os.environ.get(NODE_CONFIG)
-        if not text:
-            raise RuntimeError(
-                f"not part of a dataflow: ${NODE_CONFIG} is not set. "
-                "Name this program in a flow file and start it with `dora run flow.yml`"
-            )
         try:
-            self._config = NodeConfig.from_text(text)
+            config = NodeConfig.from_environment()
+            if config is None:
+                raise RuntimeError(
+                    f"not part of a dataflow: ${NODE_CONFIG} is not set. "
+                    "Name this program in a flow file and start it with `dora run flow.yml`"
+                )
+            self._config = config
             self._part = Participation(self._config)
         except (ValueError, DoraError) as error:
             raise RuntimeError(str(error)) from error
         self._stream = self._part.stream
+        self.shortcuts = self._part.shortcuts
         # At exit too: a session that is still open when the interpreter goes down aborts it.
         self._end = weakref.finalize(self, self._part.end)
         patch_basic_config(self._config.node)
@@ -56,8 +57,8 @@ class Node:
         state = "ended" if self._stream.ended else "running"
         return f"<Node {self._config.node} of {self._config.dataflow}, {state}>"
 
-    def __iter__(self) -> Node:
-        return self
+    def __iter__(self) -> Iterator[Event]:
+        return self._stream.follow(self)
 
     def __next__(self) -> Event:
         stream = self._stream
@@ -74,6 +75,10 @@ class Node:
         timeout that is negative or NaN.
         """
         stream = self._stream
+        if timeout is None or timeout > 0:
+            event = stream.message(timeout)
+            if event is not None:
+                return event
         deadline = None if timeout is None else _deadline(timeout)
         while (event := stream.take()) is None:
             if stream.ended:
@@ -119,6 +124,7 @@ class Node:
         """Whether no event waits."""
         return self._stream.is_empty()
 
+    @with_shortcut
     def send_output(
         self, output_id: str, data: Any, metadata: Mapping[str, Any] | None = None
     ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dora.communication.base import Publisher, Subscription
 from dora.communication.layers import Layers
+from dora.communication.shm.shortcut import Shortcut
 from dora.errors import DoraError
 from dora.protocol.config import NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
@@ -43,10 +44,20 @@ class Participation:
 
     The constructor returns when the nodes that read our outputs are there, or after
     `config.barrier` seconds. Raises DoraError if a layer cannot be opened.
+
+    `lasting`: the event stream goes on when all inputs have closed. `tell` may add to what is
+    reported about the node's traffic, from another thread.
     """
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        lasting: bool = False,
+        tell: Callable[[Traffic], Traffic] = lambda traffic: traffic,
+    ) -> None:
         self.config = config
+        self._tell = tell
         self.restarts = _restarts()
         self._process = os.getpid()
         self._sent = dict.fromkeys(config.outputs, 0)  # two threads at once may miss one
@@ -59,6 +70,7 @@ class Participation:
                 name: [self._layers.publish(layer, self._route(name), out) for layer in out.layers]
                 for name, out in config.outputs.items()
             }
+            self.shortcuts = _shortcuts(self._publishers)
             self._presence = self._announce()
             self._control = ControlPipe.from_environment()
             notify_ready()
@@ -74,6 +86,7 @@ class Participation:
             subscriptions,
             self._control,
             ignore_timers_at_end=bool(descriptor.get("exit_when_nodes_finish")),
+            lasting=lasting,
         )
         supervised = NOTIFY_SOCKET in os.environ
         self._reporter = Reporter(self._traffic, notify_status) if supervised else None
@@ -93,18 +106,30 @@ class Participation:
         self._sent[output] += 1
 
     def _traffic(self) -> Traffic:
-        return Traffic.of(self.stream.traffic(), self._sent)
+        sent = dict(self._sent)
+        for name in self.shortcuts:
+            sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
+        return self._tell(Traffic.of(self.stream.traffic(), sent))
 
-    def end(self) -> None:
+    def finish(self, output: str) -> None:
+        """Tells the readers of one output that nothing more will come. May be called twice.
+        Raises KeyError for an output that the node does not have."""
+        for publisher in self._publishers[output]:
+            publisher.finish()
+
+    def end(self, *, failed: bool | None = None) -> None:
         """Closes the outputs unless the node may come back, then gives everything back.
 
-        May be called twice. Does nothing in a forked child: what there is belongs to the parent.
+        `failed`: whether the process is about to end with an error; None if only an uncaught
+        exception would tell. May be called twice. Does nothing in a forked child: what there is belongs to the parent.
         """
         if os.getpid() != self._process or not self._end.acquire(blocking=False):
             return
         if self._reporter is not None:
             self._reporter.end()
-        why = self._why()
+        if failed is None:
+            failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
+        why = self._why(failed)
         if why == "finished":
             self._finish()
         if self._presence is not None:
@@ -123,12 +148,11 @@ class Participation:
             for publisher in publishers:
                 publisher.finish()
 
-    def _why(self) -> str:
+    def _why(self, failed: bool) -> str:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
         if self.stream.stopped:
             return "stopped"
         policy = self._restart_policy()
-        failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
         if policy == "always" or (policy == "on-failure" and failed):
             return "failed"
         return "finished"
@@ -189,6 +213,14 @@ class Participation:
                 asked = self._control is not None and self._control.fileno() in ready
                 if asked and self._control is not None and self._control.asked_to_stop():
                     return  # the event stream will say so
+
+
+def _shortcuts(publishers: Mapping[str, list[Publisher]]) -> dict[str, Shortcut]:
+    """Of the outputs that one layer alone carries, if it has a short way."""
+    found = {
+        name: getattr(its[0], "shortcut", None) for name, its in publishers.items() if len(its) == 1
+    }
+    return {name: way for name, way in found.items() if way is not None}
 
 
 def read_summary(config: NodeConfig) -> DataflowSummary | None:

@@ -9,11 +9,12 @@ import logging
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from dora.communication.base import Kind, Message, Subscription
 from dora.event import (
     Event,
+    InputEvent,
     input_closed_event,
     input_event,
     input_recovered_event,
@@ -29,11 +30,15 @@ from dora.timers import Timers
 logger = logging.getLogger("dora")
 
 _SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
+_AT_ONCE = 64  # how many ready inputs are looked at together
 _SELECT_LIMIT = 1024  # select cannot take fds from here on
 
 
 class EventStream:
-    """`clock` is monotonic, in nanoseconds. Timers start when the stream is made."""
+    """`clock` is monotonic, in nanoseconds. Timers start when the stream is made.
+
+    A `lasting` stream ends when it is stopped, and not when all inputs have closed.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class EventStream:
         control: ControlPipe | None,
         *,
         ignore_timers_at_end: bool = False,
+        lasting: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._clock = clock
@@ -63,6 +69,8 @@ class EventStream:
         self._pending: deque[Event] = deque()
         self._allowance: dict[str, int] | None = None  # after a stop: how much each may still give
         self._ended = False
+        self._lasting = lasting
+        self.closures = 0  # how often a producer has said that it ended
         self.stopped = False  # somebody asked the node to leave
         self._received = dict.fromkeys(inputs, 0)
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
@@ -70,8 +78,12 @@ class EventStream:
         self._epoll = select.epoll()
         self._seen: list[tuple[int, int]] = []  # what `wait` found ready
         self._names: dict[int, str] = {}
+        # What the short way of a message needs: name, subscription, what its events have in common.
+        self._wires: dict[int, tuple[str, Subscription, dict[str, str]]] = {}
         for name, subscription in subscriptions.items():
             self._names[subscription.fileno()] = name
+            common = {"type": "INPUT", "id": name, "kind": "dora"}
+            self._wires[subscription.fileno()] = name, subscription, common
             self._epoll.register(subscription.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
@@ -94,6 +106,66 @@ class EventStream:
         tick = None if self._allowance is not None else self._timers.deadline()
         deadlines.append(None if tick is None else tick / 1e9)
         return min((d for d in deadlines if d is not None), default=None)
+
+    def follow(self, owner: object) -> Iterator[Event]:
+        """All events from now on; keeps `owner` alive meanwhile.
+
+        In one function as far as it goes: after a pause each further one costs a message as much
+        as a system call.
+        """
+        poll, wires, received = self._epoll.poll, self._wires, self._received
+        data = Kind.DATA
+        while True:
+            # With `_plain` nothing but a message can be next, unless something waits here already.
+            if self._plain and not self._pending and not self._seen and not self._ended:
+                seen = poll(-1, _AT_ONCE)
+                wire = wires.get(seen[0][0]) if len(seen) == 1 else None
+                if wire is not None:
+                    name, subscription, common = wire
+                    message = subscription.receive()
+                    if message is None:
+                        continue
+                    if message[0] is data:
+                        received[name] += 1
+                        arrived = InputEvent(common)
+                        arrived._message = message
+                        yield arrived
+                        continue
+                    event = self._close(name) or self.take()
+                else:
+                    self._seen = seen
+                    event = self.take()
+            else:
+                event = self.take()
+            if event is not None:
+                yield event
+            elif self._ended:
+                return
+            else:
+                self.wait(None)
+
+    def message(self, seconds: float | None) -> Event | None:
+        """The next message, if nothing else can come before it, within `seconds`; None says only
+        that `take` has to look. As `follow`, in one function."""
+        if not self._plain or self._pending or self._seen or self._ended:
+            return None
+        if seconds is not None and seconds < _SHORT:
+            return None
+        seen = self._epoll.poll(seconds, _AT_ONCE)
+        wire = self._wires.get(seen[0][0]) if len(seen) == 1 else None
+        if wire is not None:
+            name, subscription, common = wire
+            message = subscription.receive()
+            if message is None:
+                return None
+            if message[0] is Kind.DATA:
+                self._received[name] += 1
+                event = InputEvent(common)
+                event._message = message
+                return event
+            return self._close(name)
+        self._seen = seen
+        return None
 
     def take(self) -> Event | None:
         """The next event, or None if there is none at the moment (or `ended`). Never blocks."""
@@ -147,6 +219,10 @@ class EventStream:
             return False
         self._seen = []
         return not self._ready(self._epoll.poll(0), self._clock()) and not self._pending
+
+    def is_closed(self, name: str) -> bool:
+        """Whether the input's producer has ended; it may still come back."""
+        return self._inputs.is_closed(name)
 
     def traffic(self) -> dict[str, InputTraffic]:
         """What each input has given so far, and lost. From any thread."""
@@ -209,8 +285,9 @@ class EventStream:
 
     def _close(self, name: str) -> Event | None:
         self._plain = False
+        self.closures += 1
         news = self._inputs.close(name)
-        if self._inputs.all_closed and self._allowance is None:
+        if self._inputs.all_closed and self._allowance is None and not self._lasting:
             self._stop("ALL_INPUTS_CLOSED")
         if news:
             return input_closed_event(name)

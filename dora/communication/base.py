@@ -16,9 +16,8 @@ A layer moves values between publishers and subscriptions of one route. Every im
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Kind(Enum):
@@ -26,11 +25,11 @@ class Kind(Enum):
     CLOSED = 1  # the producer said that this was the last message of the route
 
 
-@dataclass
-class Message:
+class Message(NamedTuple):
     """`value()` gives the Arrow array, decoded when first asked; it may be kept for ever.
 
-    `timestamp` is the sender's wall clock in nanoseconds. `metadata` is ours to change.
+    `timestamp` is the sender's wall clock in nanoseconds. `metadata` is ours to change. A tuple,
+    since one is made for every message.
     """
 
     kind: Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -67,19 +67,12 @@ class MemoryPublisher:
         self._closed = False
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
-        encoded = None if _is_arrow(value) else arrow.encode(value)
+        parcel = share(value)
         subscriptions = () if self._closed else self._layer.subscriptions(self._route)
-        if not subscriptions:
-            return
-        if encoded is None:
-            parcel = _Parcel(value)
-        else:
-            buffer = encoded.buffer if isinstance(encoded.buffer, bytes) else bytes(encoded.buffer)
-            parcel = _Parcel(None, arrow.Encoded(encoded.form, buffer))
         flush, precious = flags_of(metadata) if metadata else (False, False)
         for subscription in subscriptions:
             # Each receiver may change its own metadata.
-            message = Message(Kind.DATA, timestamp, dict(metadata), parcel.open)
+            message = Message(Kind.DATA, timestamp, dict(metadata), parcel)
             subscription.inbox.put(message, flush=flush, precious=precious)
 
     def finish(self) -> None:
@@ -128,6 +121,19 @@ class _Parcel:
     def _decoded(self) -> Any:
         assert self._encoded is not None
         return arrow.decode(*self._encoded)
+
+
+def share(value: Any) -> Callable[[], Any]:
+    """What gives several receivers one Arrow array: `value` itself if it is one, else a copy of the
+    buffer that it is, which becomes an array when the first of them asks.
+
+    Raises TypeError for a value that no Arrow array can carry.
+    """
+    if _is_arrow(value):
+        return _Parcel(value).open
+    encoded = arrow.encode(value)
+    buffer = encoded.buffer if isinstance(encoded.buffer, bytes) else bytes(encoded.buffer)
+    return _Parcel(None, arrow.Encoded(encoded.form, buffer)).open
 
 
 def _is_arrow(value: Any) -> bool:

@@ -6,6 +6,7 @@ who got it have released it, in whatever order: one value that is kept for hours
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,18 +42,20 @@ class Chunk(Protocol):
 
 
 class Slot:
-    """`size` bytes at `offset` of the arena. `generation` is new each time it is allocated."""
+    """`size` bytes at `offset` of the arena, `start` of its chunk. `generation` is new each time
+    it is allocated."""
 
-    __slots__ = ("bucket", "chunk", "generation", "holders", "index", "offset", "size")
+    __slots__ = ("bucket", "chunk", "generation", "holders", "index", "offset", "size", "start")
 
     def __init__(self, index: int, chunk: Chunk, offset: int, bucket: Bucket) -> None:
         self.index = index
         self.chunk = chunk
         self.offset = offset
+        self.start = offset - chunk.offset
         self.size = bucket.size
         self.bucket = bucket
         self.generation = 0
-        self.holders: list[Holder] = []
+        self.holders: tuple[Holder, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Slot {self.index}: {self.size} at {self.offset}, {len(self.holders)} holders>"
@@ -105,12 +108,12 @@ class Allocator:
         self._chunk = chunk
         self._limit = limit
         self._slot_limit = slots
-        self._generation = 0
         self._extents: list[_Extent] = []
         self._buckets: dict[int, Bucket] = {}
-        self._by_size: dict[int, Bucket] = {}  # of exact sizes asked for: saves the arithmetic
         self._unused: list[int] = []  # indices of slots that were dissolved
         self.slots: list[Slot | None] = []
+        self.by_size: dict[int, Bucket] = {}  # of exact sizes asked for: saves the arithmetic
+        self.generations = itertools.count(1)
         self.total = 0  # bytes of all chunks
 
     def __repr__(self) -> str:
@@ -122,7 +125,7 @@ class Allocator:
 
         It belongs to the caller until it is given to `post` or `free`.
         """
-        bucket = self._by_size.get(size)
+        bucket = self.by_size.get(size)
         if bucket is None:
             bucket = self._bucket(size)
         sent, free = bucket.sent, bucket.free
@@ -143,9 +146,8 @@ class Allocator:
                 if found is None:
                     return None
                 slot = found
-        self._generation += 1
-        slot.generation = self._generation
-        slot.holders = []
+        slot.generation = next(self.generations)
+        slot.holders = ()
         return slot
 
     def post(self, slot: Slot) -> None:
@@ -168,9 +170,9 @@ class Allocator:
         bucket = self._buckets.get(rounded)
         if bucket is None:
             bucket = self._buckets[rounded] = Bucket(rounded)
-        if len(self._by_size) >= 1024:
-            self._by_size.clear()
-        self._by_size[size] = bucket
+        if len(self.by_size) >= 1024:
+            self.by_size.clear()
+        self.by_size[size] = bucket
         return bucket
 
     def _reclaim(self, bucket: Bucket) -> Slot | None:

@@ -67,15 +67,23 @@ class Dialer:
         table = create_table()
         try:
             connection = Connection(self._subscription.new_epoch(), sock, Table(table))
+        except OSError:
+            os.close(table)
+            sock.close()
+            self._again()
+            return
+        # Before the producer hears of it: its first record may be here before it has answered.
+        self._subscription.add(connection)
+        try:
             send_word(sock, self._request(connection.epoch), self._fds(table))
         except OSError:  # it went again
+            self._subscription.retire(connection)
             sock.close()
             self._again()
             return
         finally:
             os.close(table)
         self._connection = connection
-        self._subscription.add(connection)
         self._reactor.watch(sock.fileno(), self._on_word)
 
     def close(self) -> None:

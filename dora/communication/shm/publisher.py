@@ -17,7 +17,9 @@ from dora.communication.shm.arena import Chunk
 from dora.communication.shm.loan import Hold, Loan
 from dora.communication.shm.pool import Pool
 from dora.communication.shm.record import DATA, PRECIOUS, TAIL
+from dora.communication.shm.route import Route
 from dora.communication.shm.sender import Subscriber
+from dora.communication.shm.shortcut import shortcut
 from dora.communication.shm.values import PLAIN_FORMS, Packed
 from dora.metadata import to_json
 
@@ -30,19 +32,6 @@ _LONG_COPY = 256 * 1024  # from here on other threads run while copying
 _METADATA = 1024  # bytes behind a loan
 _LOOK_AGAIN = 500  # ms; a sender that waits is woken: this is the belt to the braces
 _POOL_LOOK = 0.002  # s
-
-
-class Route:
-    """What the publishers of one route share. `subscribers` is replaced, never changed."""
-
-    __slots__ = ("finished", "name", "published", "refused", "subscribers")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.subscribers: tuple[Subscriber, ...] = ()
-        self.published = False
-        self.finished = False
-        self.refused = 0  # messages for which the pool had no room
 
 
 class ShmPublisher:
@@ -59,7 +48,9 @@ class ShmPublisher:
         self._allocate = pool.allocator.allocate
         self._route = route
         self._finished = finished
-        self._closed = False
+        self.closed = False
+        self.taken = 0
+        self.shortcut = shortcut(pool, route, self)
 
     def __repr__(self) -> str:
         route = self._route
@@ -71,7 +62,7 @@ class ShmPublisher:
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         """A message for which the pool has no room is dropped, counted and logged."""
         form, length, buffer, write = packed = self._pack(value)
-        if not self._route.subscribers or self._closed:
+        if not self._route.subscribers or self.closed:
             return
         if metadata:
             text = to_json(metadata)
@@ -117,7 +108,7 @@ class ShmPublisher:
 
     def finish(self) -> None:
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return
             self._route.finished = True
             for subscriber in self._route.subscribers:
@@ -135,17 +126,17 @@ class ShmPublisher:
         Worth it from about 400 KB on: below that a copy is quicker.
         """
         with self._lock:
-            slot = None if self._closed else self._pool.allocate(nbytes + _METADATA)
+            slot = None if self.closed else self._pool.allocate(nbytes + _METADATA)
             if slot is None:
                 return None
             loan = Loan(slot, nbytes, self._send_loan)
             # From now on like a slot that was sent: free when its only holder is gone.
-            slot.holders.append(Hold(loan.memory))
+            slot.holders = (Hold(loan.memory),)
             self._pool.allocator.post(slot)
         return loan
 
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
 
     def _send_large(
         self, packed: Packed, text: bytes, timestamp: int, flush: bool, precious: bool
@@ -173,7 +164,7 @@ class ShmPublisher:
         width = arrow.WIDTHS[form]
         if loan.nbytes % width:
             raise ValueError(f"{loan.nbytes} bytes are no whole number of {form} elements")
-        if not self._route.subscribers or self._closed:
+        if not self._route.subscribers or self.closed:
             return
         slot = loan.slot
         text = to_json(metadata) if metadata else b""
@@ -212,7 +203,7 @@ class ShmPublisher:
             try:
                 while True:
                     with self._lock:
-                        if not subscriber.listening or self._closed:
+                        if not subscriber.listening or self.closed:
                             break
                         if subscriber.has_room():
                             subscriber.give(slot, tail)
@@ -235,7 +226,7 @@ class ShmPublisher:
                     return slot
                 route = self._route
                 patient = any(subscriber.blocking for subscriber in route.subscribers)
-                if not patient or self._closed or time.monotonic() > deadline:
+                if not patient or self.closed or time.monotonic() > deadline:
                     for subscriber in route.subscribers:
                         subscriber.drop()
                     route.refused += 1

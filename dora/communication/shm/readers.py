@@ -19,8 +19,8 @@ from dora.communication.shm.handshake import (
     send_word,
 )
 from dora.communication.shm.pool import Pool
-from dora.communication.shm.publisher import Route
 from dora.communication.shm.reactor import Reactor
+from dora.communication.shm.route import Route
 from dora.communication.shm.sender import Subscriber
 
 logger = logging.getLogger("dora")

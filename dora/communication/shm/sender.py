@@ -29,7 +29,6 @@ class Subscriber:
 
     __slots__ = (
         "_count",
-        "_epoch_bytes",
         "_steal",
         "_table",
         "alive",
@@ -41,6 +40,7 @@ class Subscriber:
         "node",
         "ours",
         "pipe",
+        "prefix",
         "released",
         "room",
         "route",
@@ -71,7 +71,7 @@ class Subscriber:
         self.route = request.route
         self.node = request.node
         self.epoch = request.epoch
-        self._epoch_bytes = self.epoch.to_bytes(4, "little")
+        self.prefix = self.epoch.to_bytes(4, "little")
         self.size = max(request.queue_size, 1)
         self.blocking = request.queue_policy == BACKPRESSURE
         self.slots = slots
@@ -112,13 +112,13 @@ class Subscriber:
 
     def give(self, slot: Slot, tail: bytes) -> None:
         """Sends the record of a message. There is room for it."""
-        slot.holders.append(self)
+        slot.holders = (*slot.holders, self)
         self.closed = False
         self.room -= 1
         try:
-            os.write(self.pipe, self._epoch_bytes + tail)
+            os.write(self.pipe, self.prefix + tail)
         except BlockingIOError:
-            self._squeeze(self._epoch_bytes + tail)
+            self.squeeze(self.prefix + tail)
 
     def steal(self) -> bool:
         """Drops the oldest record, or the oldest that is not precious. False if there is none."""
@@ -138,7 +138,7 @@ class Subscriber:
         if self.closed:
             return
         self.closed = True
-        self._squeeze(RECORD.pack(self.epoch, CLOSED, 0, 0, timestamp, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        self.squeeze(RECORD.pack(self.epoch, CLOSED, 0, 0, timestamp, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         self.room = 0
 
     def flush(self) -> None:
@@ -165,7 +165,7 @@ class Subscriber:
             return  # of the process that produced before us
         slot = self.slots.slot(record.slot, record.generation)
         if slot is not None and self in slot.holders:
-            slot.holders.remove(self)
+            slot.holders = tuple(it for it in slot.holders if it is not self)
 
     def leave(self) -> None:
         """The consumer wants no more; what it has got it still looks at."""
@@ -199,7 +199,7 @@ class Subscriber:
         for fd in (self.pipe, self._steal, self.credit):
             os.close(fd)
 
-    def _squeeze(self, record: bytes) -> None:
+    def squeeze(self, record: bytes) -> None:
         """Writes although the pipe may be full: smaller than the consumer said, or others write to
         it, too."""
         while True:

@@ -6,6 +6,7 @@ import array
 import fcntl
 import logging
 import os
+import struct
 import termios
 import threading
 from collections.abc import Callable
@@ -29,6 +30,10 @@ COPIED = 4096
 _SPARE = 8  # records that find room beside the queue: what closes a route, and precious ones
 _PAGE = 4096
 _PER_PAGE = _PAGE // SIZE
+# As Message(...), but without a step in Python.
+_message: Callable[[type[Message], tuple[Any, ...]], Message] = tuple.__new__
+_DATA = Kind.DATA
+
 _OURSELVES = 0  # the epoch of records that this side wrote
 
 
@@ -76,6 +81,7 @@ class ShmSubscription:
 
     def receive(self) -> Message | None:
         """Records that no producer of ours can have sent are logged and passed over."""
+        # One function, and few objects: see `shortcut`.
         while not self._closed:
             try:
                 data = os.read(self.reader, SIZE)
@@ -84,7 +90,56 @@ class ShmSubscription:
             if self._gives_credit:
                 os.eventfd_write(self.credit, 1)
             try:
-                return self._open(data)
+                (
+                    epoch,
+                    kind,
+                    _,
+                    _,
+                    timestamp,
+                    offset,
+                    length,
+                    slot,
+                    form,
+                    generation,
+                    extra,
+                    _,
+                    first,
+                    pages,
+                ) = RECORD.unpack(data)
+                if kind == CLOSED:
+                    return Message(Kind.CLOSED, timestamp, {}, _nothing)
+                connection = self._connections.get(epoch)
+                if connection is None:
+                    raise ValueError(f"a record of unknown epoch {epoch}")
+                if self._dead:
+                    self._bury(connection)
+                chunk = connection.chunks.get(first)
+                if chunk is None or chunk.pages != pages:
+                    chunk = connection.map(first, pages)
+                width = WIDTHS.get(form)
+                if slot >= SLOTS or (length % width if width is not None else not is_known(form)):
+                    raise ValueError(_complaint(slot, form, length))
+                start = offset - chunk.offset
+                middle = start + length
+                end = middle + extra
+                if start < 0 or end > chunk.length:
+                    raise ValueError(f"{end - start} bytes at {offset} are not in their chunk")
+                place: Region | bytes
+                if end - start <= COPIED:
+                    place = chunk.map[start:middle]
+                    text = chunk.map[middle:end] if extra else b""
+                    connection.lease.released[slot] = generation
+                else:
+                    # First of all, so that the slot is given back whatever happens next.
+                    place = Region(connection.lease, slot, generation, chunk, start, length)
+                    text = chunk.map[middle:end] if extra else b""
+                metadata: Metadata = from_json(text) if extra else {}
+                value = partial(read_value, form, place, connection)
+                return _message(Message, (_DATA, timestamp, metadata, value))
+            except struct.error:
+                logger.warning(
+                    "a message of %s was thrown away: a record of %d bytes", self.route, len(data)
+                )
             except ValueError as error:
                 logger.warning("a message of %s was thrown away: %s", self.route, error)
         return None
@@ -143,57 +198,11 @@ class ShmSubscription:
                 # Only a producer that does not keep to the limit can have filled it up.
                 logger.warning("%s: no room for the end of the route", self.route)
 
-    def _open(self, data: bytes) -> Message:
-        if len(data) != SIZE:
-            raise ValueError(f"a record of {len(data)} bytes")
-        (
-            epoch,
-            kind,
-            _,
-            _,
-            timestamp,
-            offset,
-            length,
-            slot,
-            form,
-            generation,
-            extra,
-            _,
-            first,
-            pages,
-        ) = RECORD.unpack(data)
-        if kind == CLOSED:
-            return Message(Kind.CLOSED, timestamp, {}, _nothing)
-        connection = self._connections.get(epoch)
-        if connection is None:
-            raise ValueError(f"a record of unknown epoch {epoch}")
-        if self._dead:
-            with self._lock:
-                if connection not in self._dead:
-                    self._purge()  # records of one pipe come in order: theirs are all taken
-        chunk = connection.chunks.get(first)
-        if chunk is None or chunk.pages != pages:
-            chunk = connection.map(first, pages)
-        width = WIDTHS.get(form)
-        if slot >= SLOTS or (length % width if width is not None else not is_known(form)):
-            raise ValueError(_complaint(slot, form, length))
-        start = offset - chunk.offset
-        middle = start + length
-        end = middle + extra
-        if start < 0 or end > chunk.length:
-            raise ValueError(f"{end - start} bytes at {offset} are not in their chunk")
-        place: Region | bytes
-        if end - start <= COPIED:
-            place = chunk.map[start:middle]
-            text = chunk.map[middle:end] if extra else b""
-            connection.lease.released[slot] = generation
-        else:
-            # First of all, so that the slot is given back whatever happens next.
-            place = Region(connection.lease, slot, generation, chunk, start, length)
-            text = chunk.map[middle:end] if extra else b""
-        metadata: Metadata = from_json(text) if extra else {}
-        value = partial(read_value, form, place, connection)
-        return Message(Kind.DATA, timestamp, metadata, value)
+    def _bury(self, connection: Connection) -> None:
+        """Records of one pipe come in order: of who went before `connection`, all are taken."""
+        with self._lock:
+            if connection not in self._dead:
+                self._purge()
 
     def _waiting(self) -> int:
         """How many records are in the pipe."""

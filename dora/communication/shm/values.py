@@ -47,21 +47,22 @@ class Packer:
     def __init__(self, store: Callable[[bytes], int | None]) -> None:
         self._store = store
         self._schemas: dict[Any, tuple[int, Any]] = {}  # type -> form, schema
-        self._dtypes: dict[Any, int] = {}  # numpy's types that lie as Arrow has them -> form
-        self._ndarray: type | None = None  # numpy's, once one was sent
-        self._classes: dict[type, tuple[int, int]] = {}  # Arrow's plain arrays -> form, width
+        self.dtypes: dict[Any, int] = {}  # numpy's types that lie as Arrow has them -> form
+        self.ndarray: type | None = None  # numpy's, once one was sent
+        # Arrow's plain arrays -> form, width; width 0 tells a buffer of bytes
+        self.classes: dict[type, tuple[int, int]] = {bytes: (UINT8, 0)}
 
     def pack(self, value: Any) -> Packed:
         """Shares memory with `value`. Raises TypeError for what no Arrow array can carry."""
         kind = type(value)
-        if kind is self._ndarray:
-            form = self._dtypes.get(value.dtype)
+        if kind is self.ndarray:
+            form = self.dtypes.get(value.dtype)
             if form is not None and value.ndim == 1 and value.flags.c_contiguous:
                 return _packed(Packed, (form, value.nbytes, value, None))
             return self._pack_numpy(value)
         if kind is bytes:
             return Packed(UINT8, len(value), value)
-        plain = self._classes.get(kind)
+        plain = self.classes.get(kind)
         if plain is not None:
             form, width = plain
             validity, data = value.buffers()
@@ -73,7 +74,7 @@ class Packer:
     def _pack_other(self, kind: type, value: Any) -> Packed:
         numpy = sys.modules.get("numpy")
         if numpy is not None and kind is numpy.ndarray:
-            self._ndarray = kind
+            self.ndarray = kind
             return self._pack_numpy(value)
         pyarrow = sys.modules.get("pyarrow")
         if pyarrow is not None and isinstance(value, pyarrow.Array):
@@ -90,7 +91,7 @@ class Packer:
         name, buffer = plain
         form = PLAIN_FORMS[name]
         if "[" not in name and type(value).__module__ == "pyarrow.lib":  # one type for the class
-            self._classes[type(value)] = form, WIDTHS[form]
+            self.classes[type(value)] = form, WIDTHS[form]
         return Packed(form, len(buffer), buffer)
 
     def _pack_numpy(self, value: Any) -> Packed:
@@ -100,7 +101,7 @@ class Packer:
         if form is None:  # of a type that Arrow lays out differently
             return Packed(STREAM, len(buffer), buffer)
         if dtype.isnative and dtype.name == name:
-            self._dtypes[dtype] = form
+            self.dtypes[dtype] = form
         return Packed(form, len(buffer), buffer)
 
     def _pack_array(self, pyarrow: Any, array: Any) -> Packed:
@@ -135,8 +136,9 @@ class Packer:
         return known
 
 
-# Form -> what makes an array of it: the short way, once the long one has been taken.
-_makers: dict[int, tuple[Any, Any, int, Any]] = {}
+# Form -> what makes an array of it: `Array.from_buffers`, `foreign_buffer` and `py_buffer` of
+# pyarrow, the type and its width. Filled by `unpack`.
+makers: dict[int, tuple[Any, Any, Any, Any, int]] = {}
 
 
 def unpack(form: int, buffer: Any, schema: Callable[[int], Any]) -> Any:
@@ -144,22 +146,20 @@ def unpack(form: int, buffer: Any, schema: Callable[[int], Any]) -> Any:
 
     Raises ValueError for anything that `Packer` cannot have packed.
     """
-    maker = _makers.get(form)
-    if maker is not None:
-        from_buffers, kind, width, as_buffer = maker
-        count, rest = divmod(len(buffer), width)
-        if not rest:
-            return from_buffers(kind, count, [None, as_buffer(buffer)], 0)
     if form < FIRST_PLAIN:
         return arrow.decode(arrow.IPC, buffer)
-    if form < FIRST_SCHEMA:
-        array = arrow.decode(PLAIN[form - FIRST_PLAIN], buffer)
-        import pyarrow
-
-        _makers[form] = pyarrow.Array.from_buffers, array.type, WIDTHS[form], pyarrow.py_buffer
-        return array
     import pyarrow
 
+    if form < FIRST_SCHEMA:
+        array = arrow.decode(PLAIN[form - FIRST_PLAIN], buffer)
+        makers[form] = (
+            pyarrow.Array.from_buffers,
+            pyarrow.foreign_buffer,
+            pyarrow.py_buffer,
+            array.type,
+            WIDTHS[form],
+        )
+        return array
     try:
         batch = pyarrow.ipc.read_record_batch(pyarrow.py_buffer(buffer), schema(form))
         array = batch.column(0)

@@ -60,7 +60,7 @@ def make(slots: int = 1000) -> tuple[Allocator, Memory]:
 def send(allocator: Allocator, size: int, *readers: Reader) -> Slot | None:
     slot = allocator.allocate(size)
     if slot is not None:
-        slot.holders.extend(readers)
+        slot.holders = readers
         allocator.post(slot)
     return slot
 
