@@ -41,14 +41,20 @@ class SharedLibraryLoader:
         library = self._libraries.get(file)
         if library is None:
             library = self._libraries[file] = _open(operator.id, file)
-        return SharedLibraryOperator(f"operator {operator.id!r} ({file})", library, context)
+        return SharedLibraryOperator(operator.id, file, library, context)
+
+    def reload(self, operator: OperatorConfig) -> None:
+        """The next `load` opens the file anew. The linker of libraries knows files by their inode:
+        a compiler writes a new one, `cp` over the old one does not."""
+        self._libraries.pop(str(Path(operator.code).resolve()), None)
 
 
 class SharedLibraryOperator:
     """One operator: what `dora_init_operator` made, and the memory that its events lie in."""
 
-    def __init__(self, name: str, library: Any, context: Context) -> None:
-        self._name = name
+    def __init__(self, id: str, file: str, library: Any, context: Context) -> None:
+        self.file = file
+        self._name = f"operator {id}: {file}"
         self._library = library
         self._restore = getattr(library, "dora_restore_state", None)
         self._event = ffi.new("RawEvent_t *")
@@ -169,7 +175,7 @@ class SharedLibraryOperator:
 
 
 def _open(operator: str, file: str) -> Any:
-    where = f"operator {operator!r}"
+    where = f"operator {operator}"
     if not Path(file).is_file():
         raise OperatorError(f"{where}: there is no file {file}", hint=_BUILD)
     try:
