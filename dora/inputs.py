@@ -87,6 +87,10 @@ class Inputs:
             default=None,
         )
 
+    def is_closed(self, name: str) -> bool:
+        """Whether its producer has ended. Never so for a timer."""
+        return self._states.get(name) is State.CLOSED
+
     @property
     def all_closed(self) -> bool:
         """Whether no message can come any more. Never so without inputs, or with a timer."""

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,8 @@ class Participation:
         """Closes the outputs unless the node may come back, then gives everything back.
 
         `failed`: whether the process is about to end with an error; None if only an uncaught
-        exception would tell. May be called twice. Does nothing in a forked child: what there is belongs to the parent.
+        exception would tell. May be called twice. Does nothing in a forked child: what there is
+        belongs to the parent.
         """
         if os.getpid() != self._process or not self._end.acquire(blocking=False):
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.logs import only_deployment
 from dora.coordinator.status import NodeStatus, Status, status
+from dora.protocol.traffic import Traffic
 
 TITLES = ["DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED", "CORES"]
 COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "yellow"}
@@ -59,7 +60,7 @@ def _row(row: NodeStatus) -> dict[str, Any]:
 def _traffic(row: NodeStatus) -> dict[str, Any]:
     """Null where the node has not said."""
     if row.traffic is None:
-        return dict.fromkeys(("received", "sent", "dropped", "inputs", "outputs"))
+        return dict.fromkeys(field.name for field in fields(Traffic))
     return asdict(row.traffic)
 
 

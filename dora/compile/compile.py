@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.deployment import Deployment, MachineSpec, Source, UnitSpec
+from deploy.build.files import label
+from deploy.deployment import Deployment, Files, MachineSpec, Source, UnitSpec
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
@@ -21,7 +22,7 @@ from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.model import Placement
-from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.config import IN_FILE, LONGEST_IN_ENVIRONMENT, NODE_CONFIG, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary, RouterSummary
 from dora.protocol.router import ROUTER_CONFIG
 
@@ -120,11 +121,13 @@ def _machine(
         )
         health, checks = packaging.health(dataflow, node, site.facts)
         shared = any("shm" in output.layers for output in config.outputs.values())
+        told, further = _told(config)
+        package = packaging.node(dataflow, node, site.machine, site.facts)
         units.append(
             _unit(
                 node.id,
-                packaging.node(dataflow, node, site.machine, site.facts),
-                env={NODE_CONFIG: escape(config.to_text())},
+                replace(package, sources={**package.sources, **further}),
+                env={NODE_CONFIG: told},
                 cores=pinned[node.id],
                 restart=RestartPolicy(
                     when=node.restart.policy,
@@ -143,6 +146,15 @@ def _machine(
             )
         )
     return MachineSpec(machine=site.machine.id, units=tuple(units), documents={DOCUMENT: summary})
+
+
+def _told(config: NodeConfig) -> tuple[str, dict[str, Source]]:
+    """The template of $DORA_NODE_CONFIG, and the file that it names if it would be too long."""
+    text = config.to_text()
+    if len(text) <= LONGEST_IN_ENVIRONMENT:
+        return escape(text), {}
+    files = Files(label(f"{config.node}-config"), {"node.json": text.encode()})
+    return f"{IN_FILE}${{config}}/node.json", {"config": files}
 
 
 def _unit(

@@ -22,17 +22,25 @@ from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import HealthCommand, escape
 from dora.compile.health import health_commands
+from dora.compile.operators import (
+    CONFIG,
+    code_file,
+    operators_closure,
+    operators_requirements,
+    runtime_config,
+)
 from dora.compile.script import home_of, script_of, script_word, shipped
 from dora.dataflow.environment import RESERVED
 from dora.dataflow.files import SHELL
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
+from dora.protocol.runtime import RUNTIME_CONFIG
 
 # What every node needs beside its own requirements; the bounds are pyproject.toml's.
 NODE_REQUIREMENTS = ("pyarrow>=15", "eclipse-zenoh>=1.10")
 
 # The modules of this package that run in nodes and routers; its other folders are the laptop's.
-NODE_MODULES = ("*.py", "protocol/**", "communication/**")
+NODE_MODULES = ("*.py", "protocol/**", "communication/**", "runtime/**")
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,8 @@ class Closure:
 
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         base = Path(dataflow.directory)
+        if node.operators:
+            return self._runtime(dataflow, node, base, facts)
         sources: dict[str, Source] = {"library": _library()}
         requirements = [*NODE_REQUIREMENTS, *node.requirements]
         command = _command(node)
@@ -92,6 +102,28 @@ class Closure:
     ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
         return health_commands(dataflow, node, facts)
 
+    def _runtime(self, dataflow: Dataflow, node: Node, base: Path, facts: Facts) -> Package:
+        code, _ = operators_closure(base, node)
+        requirements = (
+            *NODE_REQUIREMENTS,
+            *node.requirements,
+            *operators_requirements(base, node),
+        )
+        return Package(
+            argv=(escape(facts.python), "-u", "-m", "dora.runtime"),
+            cwd="${state}",
+            env={
+                **_joined(_python_paths(), _environment(dataflow, node)),
+                RUNTIME_CONFIG: f"${{code}}/{CONFIG}",
+            },
+            sources={
+                "library": _library(),
+                "code": code,
+                "packages": PythonEnvironment(tuple(dict.fromkeys(requirements)), base=base),
+            },
+            links="code",
+        )
+
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         return Package(
             argv=(escape(facts.python), "-u", "-m", "dora.communication.router"),
@@ -109,6 +141,8 @@ class InPlace:
 
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         base = Path(dataflow.directory)
+        if node.operators:
+            return self._runtime(dataflow, node, base)
         command = _command(node)
         script = script_of(base, node, command)
         if script is not None:
@@ -132,6 +166,18 @@ class InPlace:
         self, dataflow: Dataflow, node: Node, facts: Facts
     ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
         return (), {}  # nothing is on trial here
+
+    def _runtime(self, dataflow: Dataflow, node: Node, base: Path) -> Package:
+        config = runtime_config(node, lambda operator: str(code_file(base, node, operator)))
+        return Package(
+            argv=(escape(sys.executable), "-u", "-m", "dora.runtime"),
+            cwd=escape(str(base)),
+            env={
+                **_joined(_here(), _environment(dataflow, node)),
+                RUNTIME_CONFIG: f"${{runtime}}/{CONFIG}",
+            },
+            sources={"runtime": Files("runtime", {CONFIG: config.to_text().encode()})},
+        )
 
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:
         argv = (sys.executable, "-u", "-m", "dora.communication.router")

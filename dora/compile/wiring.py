@@ -20,7 +20,7 @@ class Edge:
     output: str  # as it is known behind `<node>/`
     consumer: str
     input: str
-    layer: str  # shm | zenoh
+    layer: str  # memory | shm | zenoh
     quality: Quality = PLAIN  # of the output; matters between machines
 
     @property
@@ -29,9 +29,9 @@ class Edge:
 
 
 def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]:
-    """Every edge with its layer: shared memory within a machine, zenoh between machines, or what
-    `communication: {layer: ...}` says. Raises DoraError for an edge between machines that is to
-    use shared memory."""
+    """Every edge with its layer: memory within a runtime, shared memory within a machine, zenoh
+    between machines; between nodes what `communication: {layer: ...}` says. Raises DoraError for
+    an edge between machines that is to use shared memory."""
     found = []
     for node in dataflow.nodes.values():
         for name, wired in node.all_inputs.items():
@@ -47,7 +47,10 @@ def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]
                     f"({machine_of.get(node.id)!r})",
                     hint="use `layer: auto`, or place both nodes on one machine (`deploy: near:`)",
                 )
-            layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
+            if source.node == node.id and node.operators:
+                layer = "memory"
+            else:
+                layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
             output = str(source).split("/", 1)[1]
             quality = dataflow.nodes[source.node].quality(output)
             found.append(Edge(source.node, output, node.id, name, layer, quality))

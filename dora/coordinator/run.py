@@ -16,6 +16,8 @@ from deploy.build import Workshop, build
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.profile import Profile
+from deploy.store.base import copy
+from deploy.store.local import LocalStore
 from deploy.supervisor.foreground import Event, Foreground, LogLine
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.probe import facts as probe
@@ -157,7 +159,9 @@ def _profile(name: str, dataflow: Dataflow, root: str) -> Profile:
     placement = Placement({node: Assignment(HERE, "dora run") for node in dataflow.nodes})
     sites = {HERE: Site(machine, facts)}
     deployment = compile_dataflow(name, dataflow, placement, sites, {}, InPlace())
-    built = build(deployment, {HERE: facts}, Workshop(cache=Path(root) / "cache"))
+    workshop = Workshop(cache=Path(root) / "cache")
+    built = build(deployment, {HERE: facts}, workshop)
+    copy(workshop.store, built[HERE].manifests, LocalStore(root))
     profile = built[HERE].profile
     parent = {PARENT: str(os.getpid())}
     units = tuple(replace(unit, env={**unit.env, **parent}) for unit in profile.units)

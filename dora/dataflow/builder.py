@@ -158,13 +158,8 @@ class Builder:
             name=node.get("name"),
             description=node.get("description"),
             build="\n".join(build for build in builds if build) or None,
-            restart=Restart(
-                policy=node.get("restart_policy", "never"),
-                max_restarts=node.get("max_restarts", 0),
-                delay=node.get("restart_delay", 0.0),
-                max_delay=node.get("max_restart_delay", 0.0),
-                window=node.get("restart_window", 0.0),
-            ),
+            scheduler=node.get("scheduler", "fifo"),
+            restart=_restart(node),
             deploy=deploy,
             cpu_affinity=affinity,
             requirements=tuple(node.get("requirements", ())),
@@ -207,6 +202,13 @@ class Builder:
             self.report.error((*path, kinds[1]), message, key=True)
             return None
         kind = kinds[0]
+        if "scheduler" in node and kind not in ("operator", "operators"):
+            self.report.error(
+                (*path, "scheduler"),
+                "`scheduler` is for nodes that host operators; the kernel schedules other nodes",
+                "remove it",
+                key=True,
+            )
         inside = {"operator": _OF_PROCESS, "operators": _OF_PROCESS, "custom": _OF_CUSTOM}
         for key in inside.get(kind, ()):
             if key in node and not (kind == "custom" and key in ("env", "build")):
@@ -338,6 +340,12 @@ class Builder:
                 inputs=inputs,
                 outputs=outputs,
                 mark=mark,
+                priority=given.get("priority", 0),
+                deadline=given.get("deadline"),
+                on_deadline_miss=given.get("on_deadline_miss", "run"),
+                budget=given.get("budget"),
+                thread=given.get("thread", False),
+                restart=_restart(given),
                 send_stdout_as=given.get("send_stdout_as"),
                 code_mark=self.report.mark((*place, code.key)),
             )
@@ -346,6 +354,16 @@ class Builder:
 
 _DOWNLOAD = "download it beside the flow file and name it in `path:`"
 _OPERATOR_CODE = "give it exactly one of `python:`, `shared-library:` or `wasm:`"
+
+
+def _restart(given: Values) -> Restart:
+    return Restart(
+        policy=given.get("restart_policy", "never"),
+        max_restarts=given.get("max_restarts", 0),
+        delay=given.get("restart_delay", 0.0),
+        max_delay=given.get("max_restart_delay", 0.0),
+        window=given.get("restart_window", 0.0),
+    )
 
 
 def _some(outputs: Any) -> tuple[str, ...]:

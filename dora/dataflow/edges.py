@@ -39,6 +39,7 @@ def inputs_of(
                 queue_size=max(1, long.get("queue_size", offers.queue_size(source))),
                 queue_policy=long.get("queue_policy", "drop_oldest"),
                 input_timeout=long.get("input_timeout"),
+                deadline=long.get("deadline"),
             )
     return inputs
 

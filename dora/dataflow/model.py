@@ -9,6 +9,7 @@ from typing import Literal
 from deploy.errors import Issue
 
 QueuePolicy = Literal["drop_oldest", "backpressure"]
+Scheduler = Literal["fifo", "priority", "edf"]
 LayerChoice = Literal["auto", "zenoh", "shm"]
 Delivery = Literal["drop", "reliable"]
 Priority = Literal["realtime", "high", "normal", "bulk"]
@@ -73,6 +74,7 @@ class Input:
     queue_size: int = 10
     queue_policy: QueuePolicy = "drop_oldest"
     input_timeout: float | None = None  # seconds
+    deadline: float | None = None  # seconds; of an operator's input
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Deploy:
 
 @dataclass(frozen=True)
 class Operator:
-    """Code run inside a runtime node; `code` is a path, `kind` what it is."""
+    """Code run inside a runtime node; `code` is a path, `kind` what it is. Times in seconds."""
 
     id: str
     kind: Literal["python", "shared-library", "wasm"]
@@ -137,6 +139,12 @@ class Operator:
     inputs: Mapping[str, Input]
     outputs: tuple[str, ...]
     mark: Mark
+    priority: int = 0  # higher first
+    deadline: float | None = None  # of inputs that have none of their own
+    on_deadline_miss: Literal["run", "skip", "event"] = "run"
+    budget: float | None = None  # of one call
+    thread: bool = False
+    restart: Restart = Restart()
     send_stdout_as: str | None = None
     code_mark: Mark | None = field(default=None, compare=False)  # where `code` stands
 
@@ -157,6 +165,7 @@ class Node:
     outputs: tuple[str, ...] = ()
     operators: tuple[Operator, ...] = ()
     single_operator: bool = False
+    scheduler: Scheduler = "fifo"  # of a runtime node
     name: str | None = None
     description: str | None = None
     build: str | None = None

@@ -51,6 +51,13 @@ def _positive(value: object) -> float:
     return float(value)
 
 
+def _time(value: object) -> float:
+    seconds = duration(value)
+    if seconds <= 0:
+        raise ValueError("a duration above 0, such as 20ms")
+    return seconds
+
+
 _INPUT: Schema = {
     "type": ["string", "dict"],
     "meta": {"is": "a source such as camera/frames, or a mapping with `source:`"},
@@ -61,7 +68,9 @@ _INPUT: Schema = {
         "input_timeout": {"coerce": duration},
     },
 }
+_OPERATOR_INPUT: Schema = {**_INPUT, "schema": {**_INPUT["schema"], "deadline": {"coerce": _time}}}
 _INPUTS: Schema = {"type": "dict", "valuesrules": _INPUT}
+_OPERATOR_INPUTS: Schema = {"type": "dict", "valuesrules": _OPERATOR_INPUT}
 _OUTPUTS: Schema = {"type": "list", "schema": {"coerce": text}}
 _LEVEL: Schema = {"allowed": LEVELS}
 _TEXT: Schema = {"type": "string"}
@@ -92,6 +101,14 @@ WITHOUT_EFFECT = {
     "working_dir": "a node works in its own folder below `state/`",
 }
 
+_RESTART: dict[str, Schema] = {
+    "restart_policy": {"allowed": ["never", "on-failure", "always"]},
+    "max_restarts": {"coerce": _whole},
+    "restart_delay": {"coerce": duration},
+    "max_restart_delay": {"coerce": duration},
+    "restart_window": {"coerce": duration},
+}
+
 _NO_CONDA: Schema = {"unsupported": "name packages in the node's `requirements:`"}
 _OPERATOR: dict[str, Schema] = {
     "id": {"coerce": text},
@@ -105,8 +122,14 @@ _OPERATOR: dict[str, Schema] = {
     "shared-library": _TEXT,
     "shared_library": _TEXT,  # of 2022
     "wasm": _TEXT,
-    "inputs": _INPUTS,
+    "inputs": _OPERATOR_INPUTS,
     "outputs": _OUTPUTS,
+    "priority": {"type": "integer"},
+    "deadline": {"coerce": _time},
+    "on_deadline_miss": {"allowed": ["run", "skip", "event"]},
+    "budget": {"coerce": _time},
+    "thread": {"type": "boolean"},
+    **_RESTART,
     "build": _TEXT,
     "send_stdout_as": _TEXT,
     "send_logs_as": {"unsupported": "use send_stdout_as, or an input from dora/logs"},
@@ -164,11 +187,8 @@ _NODE: dict[str, Schema] = {
     "send_logs_as": _TEXT,
     "min_log_level": _LEVEL,
     "max_log_size": {"coerce": size},
-    "restart_policy": {"allowed": ["never", "on-failure", "always"]},
-    "max_restarts": {"coerce": _whole},
-    "restart_delay": {"coerce": duration},
-    "max_restart_delay": {"coerce": duration},
-    "restart_window": {"coerce": duration},
+    "scheduler": {"allowed": ["fifo", "priority", "edf"]},
+    **_RESTART,
     "startup_timeout": {"coerce": duration},
     "health": {"coerce": _texts},
     "health_timeout": {"coerce": duration},

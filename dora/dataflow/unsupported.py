@@ -16,11 +16,6 @@ def unsupported(dataflow: Dataflow) -> list[Issue]:
 
 def _issues(dataflow: Dataflow) -> Iterator[Issue]:
     for node in dataflow.nodes.values():
-        if node.operators:
-            yield node.mark.issue(
-                f"the node {node.id} hosts operators, and this version runs custom nodes only",
-                "make it a node of its own: `path: script.py` with `from dora import Node`",
-            )
         if node.path == DYNAMIC:
             yield (node.path_mark or node.mark).issue(
                 f"the node {node.id} joins by hand (`path: dynamic`), which is not supported yet",

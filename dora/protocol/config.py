@@ -7,11 +7,15 @@ like is in the documents beside the generation (`documents`), which may change u
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-NODE_CONFIG = "DORA_NODE_CONFIG"
+NODE_CONFIG = "DORA_NODE_CONFIG"  # environment variable: the text itself, or @ and its file's path
+IN_FILE = "@"
+LONGEST_IN_ENVIRONMENT = 64_000  # bytes; Linux takes 128 KiB for one variable
 
 # How urgent an output's messages are between machines, from the most to the least.
 REALTIME, HIGH, NORMAL, BULK = "realtime", "high", "normal", "bulk"
@@ -67,6 +71,21 @@ class NodeConfig:
                 if key in edge and edge[key] == default:
                     del edge[key]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> NodeConfig | None:
+        """None outside of a dataflow. Raises ValueError as `from_text`, or for a missing file."""
+        text = environ.get(NODE_CONFIG)
+        if not text:
+            return None
+        if text.startswith(IN_FILE):
+            try:
+                text = Path(text.removeprefix(IN_FILE)).read_text()
+            except OSError as error:
+                raise ValueError(f"${NODE_CONFIG} names a file that cannot be read: {error}") from (
+                    error
+                )
+        return cls.from_text(text)
 
     @classmethod
     def from_text(cls, text: str) -> NodeConfig:

@@ -40,6 +40,7 @@ class OperatorConfig:
 @dataclass(frozen=True)
 class RuntimeConfig:
     scheduler: str = "fifo"  # fifo | priority | edf
+    bare_outputs: bool = False  # the node's outputs are named without their (only) operator
     operators: tuple[OperatorConfig, ...] = ()
 
     def to_text(self) -> str:
@@ -56,6 +57,10 @@ class RuntimeConfig:
                 )
                 for it in data["operators"]
             )
-            return cls(scheduler=data["scheduler"], operators=operators)
+            return cls(
+                scheduler=data["scheduler"],
+                bare_outputs=data["bare_outputs"],
+                operators=operators,
+            )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a runtime's configuration: {error}") from error

@@ -16,15 +16,45 @@ class InputTraffic:
 
 
 @dataclass(frozen=True)
+class OperatorTraffic:
+    """One operator of a runtime. Times in microseconds; lateness is that of the misses."""
+
+    state: str  # running | backoff | ended | failed
+    restarts: int
+    received: int  # messages that came
+    runs: int  # calls
+    misses: int  # deadlines that were not met
+    skipped: int  # of the misses: messages that it was not called with
+    dropped: int
+    overruns: int  # calls longer than its budget
+    depth: int  # messages that wait
+    lateness_mean: int
+    lateness_max: int
+    run_time: int
+    run_max: int
+
+    def to_json(self) -> list[object]:
+        return list(vars(self).values())
+
+    @classmethod
+    def from_json(cls, data: list[object]) -> OperatorTraffic:
+        state, *numbers = data
+        return cls(str(state), *[int(str(number)) for number in numbers])
+
+
+@dataclass(frozen=True)
 class Traffic:
     """Counts since the node's process started. `inputs` and `outputs` are empty for a node with so
-    many that their names do not fit; the sums are always there."""
+    many that their names do not fit; the sums are always there. Of the operators of a runtime those
+    are there that fit; `operator_states` counts all."""
 
     received: int = 0
     sent: int = 0
     dropped: int = 0
     inputs: Mapping[str, InputTraffic] = field(default_factory=dict)
     outputs: Mapping[str, int] = field(default_factory=dict)
+    operators: Mapping[str, OperatorTraffic] = field(default_factory=dict)
+    operator_states: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: Mapping[str, InputTraffic], outputs: Mapping[str, int]) -> Traffic:
@@ -38,10 +68,23 @@ class Traffic:
 
     def to_text(self) -> str:
         """One line of JSON, below MOST bytes."""
-        sums = {"received": self.received, "sent": self.sent, "dropped": self.dropped}
+        sums: dict[str, object] = {
+            "received": self.received,
+            "sent": self.sent,
+            "dropped": self.dropped,
+        }
+        if self.operator_states:
+            sums["operator_states"] = dict(self.operator_states)
         inputs = {name: [it.received, it.dropped] for name, it in self.inputs.items()}
-        text = _line({**sums, "inputs": inputs, "outputs": dict(self.outputs)})
-        return text if len(text) < MOST else _line(sums)
+        edges = {"inputs": inputs, "outputs": dict(self.outputs)}
+        operators = {name: it.to_json() for name, it in self.operators.items()}
+        if not operators:
+            text = _line({**sums, **edges})
+            return text if len(text) < MOST else _line(sums)
+        text = _line({**sums, **edges, "operators": operators})
+        if len(text) < MOST:
+            return text
+        return _line({**sums, "operators": _fitting(operators, MOST - len(_line(sums)))})
 
     @classmethod
     def from_text(cls, text: str) -> Traffic:
@@ -57,9 +100,28 @@ class Traffic:
                     for name, (received, dropped) in data.get("inputs", {}).items()
                 },
                 outputs={str(k): int(n) for k, n in data.get("outputs", {}).items()},
+                operators={
+                    str(name): OperatorTraffic.from_json(it)
+                    for name, it in data.get("operators", {}).items()
+                },
+                operator_states={
+                    str(name): int(it) for name, it in data.get("operator_states", {}).items()
+                },
             )
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"not a node's traffic: {error}") from error
+
+
+def _fitting(operators: Mapping[str, object], room: int) -> dict[str, object]:
+    """The first of them, in less than `room` bytes."""
+    found: dict[str, object] = {}
+    room -= len(_line({"operators": {}}))
+    for name, operator in operators.items():
+        room -= len(_line({name: operator})) + 1
+        if room <= 0:
+            break
+        found[name] = operator
+    return found
 
 
 def _line(data: Mapping[str, object]) -> str:

@@ -83,9 +83,9 @@ FLOWS = {
         GOOD_FLOW + "    deploy: {machine: their}\n",
         ("flow.yml:", "their", "here"),
     ),
-    "operators, which are in the language and not in this version": (
-        "nodes:\n  - {id: camera, operators: [{id: op, python: camera.py}]}\n",
-        ("flow.yml:2:", "camera hosts operators"),
+    "an operator whose code is not there": (
+        "nodes:\n  - {id: camera, operators: [{id: op, python: camra.py}]}\n",
+        ("flow.yml:2:", "operator op", "camra.py", "camera.py"),
     ),
     "a node that joins by hand": (
         GOOD_FLOW.replace("path: plot.py", "path: dynamic"),

@@ -1,0 +1,340 @@
+"""The loop of a runtime: brings messages to operators and calls them, one after the other.
+
+Which operator comes next says the scheduler. All of it happens in the main thread, but for the
+calls of operators that asked for a thread; `async` ones go on beside others. Node (>= 3.10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from math import inf
+from typing import Any
+
+from dora.event import Event, addressed, copies, late_event, sent_at, stop_event
+from dora.runtime.crew import Crew
+from dora.runtime.mailbox import Mailbox
+from dora.runtime.operator import Operator, State
+from dora.runtime.scheduler import Scheduler, since_of
+from dora.runtime.task import Queue, Task
+from dora.runtime.wiring import Port, Wiring
+from dora.status import DoraStatus
+from dora.stream import EventStream
+
+logger = logging.getLogger("dora")
+
+SLICE = 0.0005  # s of calls, after which we look at what has come from outside
+AT_ONCE = 64  # events from outside, after which we look at what is to be called
+GRACE = 5.0  # s for calls that still go on when everything else has stopped
+
+Answer = tuple[DoraStatus | None, BaseException | None]
+
+_SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
+_SELECT_LIMIT = 1024  # select cannot take fds from here on
+
+
+class Host:
+    """`run` returns when all operators have ended, or after a stop. `stop_all` is called when an
+    operator asks for the end of the whole dataflow. `clock`: monotonic seconds."""
+
+    def __init__(
+        self,
+        stream: EventStream,
+        wiring: Wiring,
+        scheduler: Scheduler,
+        crew: Crew,
+        mailbox: Mailbox,
+        stop_all: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._arrivals: Mapping[str, tuple[Port, ...]] = wiring.arrivals
+        self._inputs = wiring.inputs
+        self._scheduler = scheduler
+        self._crew = crew
+        self._mailbox = mailbox
+        self._stop_all = stop_all
+        self._clock = clock
+        self._closures = 0
+        self._beside = 0  # calls that go on in threads, or await
+        self._awaited: list[tuple[Task, Awaitable[DoraStatus]]] = []
+        self._stopping = False
+        self._quiet: float | None = None  # when all had stopped but calls that go on
+        self._epoll = select.epoll()
+        for fd in (stream.fileno(), mailbox.fileno()):
+            self._epoll.register(fd, select.EPOLLIN)
+
+    def __repr__(self) -> str:
+        return f"<Host of {self._crew!r}{', stopping' if self._stopping else ''}>"
+
+    def run(self) -> None:
+        try:
+            self._serve()
+            if self._awaited:  # only now somebody needs asyncio
+                asyncio.run(self._serve_async())
+            for operator in self._crew:
+                self._crew.end(operator)
+        finally:
+            self._epoll.close()
+
+    def _serve(self) -> None:
+        """Until all is over, or an operator awaits something."""
+        while not self._awaited:
+            busy = self._turn()
+            if self._over(busy):
+                return
+            if not busy:
+                self._wait(self._timeout())
+
+    async def _serve_async(self) -> None:
+        something = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._epoll.fileno(), something.set)
+        try:
+            while True:
+                for task, call in self._take_awaited():
+                    future = asyncio.ensure_future(_contained(call))
+                    future.add_done_callback(partial(self._answered, task))
+                    future.add_done_callback(lambda _: something.set())
+                something.clear()
+                busy = self._turn()
+                if self._over(busy):
+                    return
+                if busy or self._awaited:
+                    await asyncio.sleep(0)
+                else:
+                    await _wait_for(something, self._timeout())
+        finally:
+            loop.remove_reader(self._epoll.fileno())
+
+    def _turn(self) -> bool:
+        """Looks once at everything there is to do; whether there may be more right now."""
+        busy = self._mailbox.work()
+        busy |= self._take_events()
+        now = self._clock()
+        if self._crew.next_restart() <= now:
+            self._crew.restart(now)
+            busy = True
+        busy |= self._call(now)
+        when = self._scheduler.deadline()
+        if when is not None and when <= now:
+            for overrun in self._scheduler.overdue(now):
+                logger.warning("%s", overrun)
+        return busy
+
+    # From outside
+
+    def _take_events(self) -> bool:
+        stream = self._stream
+        for number in range(AT_ONCE):
+            event = stream.take()
+            if event is None:
+                busy = number > 0
+                break
+            kind = event["type"]
+            if kind == "INPUT":
+                self._arrive(event)
+            elif kind == "STOP":
+                self._stop(event)
+            else:
+                tell = self._crew.tell_closed if kind == "INPUT_CLOSED" else self._crew.reopen
+                for reader in self._arrivals[event["id"]]:
+                    tell(*reader)
+        else:
+            busy = True
+        if stream.closures != self._closures:
+            self._closures = stream.closures
+            self._close_inputs()
+        return busy
+
+    def _arrive(self, event: Event) -> None:
+        readers = self._arrivals[event["id"]]
+        operators = self._crew.operators
+        if len(readers) == 1:
+            operator, name = readers[0]
+            self._put(operators[operator].task.queues[name], addressed(event, name))
+            return
+        names = [name for _, name in readers]
+        for (operator, name), each in zip(readers, copies(event, names), strict=True):
+            self._put(operators[operator].task.queues[name], each)
+
+    def _put(self, queue: Queue, event: Event) -> None:
+        since = 0.0
+        if queue.deadline != inf:
+            now = self._clock()
+            # The clocks of two machines may differ by more than any deadline.
+            far = self._inputs[queue.task.name, queue.input].layer == "zenoh"
+            since = now if far else since_of(sent_at(event), time.time_ns(), now)
+        if not queue.task.owner.state.over:
+            self._scheduler.arrived(queue, event, since)
+
+    def _close_inputs(self) -> None:
+        """Of producers that have ended for good; those that were silent before got no event."""
+        for name, readers in self._arrivals.items():
+            if self._stream.is_closed(name):
+                for operator, input in readers:
+                    found = self._crew.operators[operator]
+                    found.closed.add(input)
+                    found.attention = True
+                    self._crew.look(found)
+
+    def _stop(self, event: Event) -> None:
+        """Each operator gets STOP once, and as much as waits, but no more than its queues hold."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for operator in list(self._crew):
+            if operator.state is State.BACKOFF:
+                self._crew.end(operator)
+            if operator.state.over:
+                continue
+            task = operator.task
+            room = sum(queue.size for queue in task.queues.values())
+            operator.allowance = task.depth + room + 1
+            operator.stopping = operator.attention = True
+            queue = task.queues[""] = Queue(task, "", 1, 1, inf)
+            self._scheduler.tell(queue, Event(event))
+
+    # Calls
+
+    def _call(self, now: float) -> bool:
+        """Calls operators for a while; whether there was anything to call."""
+        scheduler, clock = self._scheduler, self._clock
+        until = now + SLICE
+        busy = False
+        while (task := scheduler.next(now)) is not None:
+            busy = True
+            operator: Operator = task.owner
+            event = task.event if not task.lateness else late_event(task.event, task.lateness)
+            if operator.worker is not None:
+                self._hand_over(operator, task, event)
+                continue
+            try:
+                status: Any = operator.on_event(event, operator.send)
+            except (Exception, SystemExit) as error:
+                now = clock()
+                self._finished(task, now, None, error)
+            else:
+                now = clock()
+                if status is DoraStatus.CONTINUE:
+                    overrun = scheduler.finished(task, now)
+                    if overrun is not None:
+                        logger.warning("%s", overrun)
+                    if operator.attention:
+                        self._attend(operator)
+                elif type(status) is DoraStatus:
+                    self._finished(task, now, status, None)
+                else:
+                    self._beside += 1
+                    scheduler.goes_on(task)
+                    self._awaited.append((task, status))
+            if now >= until:
+                break
+        return busy
+
+    def _hand_over(self, operator: Operator, task: Task, event: Any) -> None:
+        assert operator.worker is not None
+        self._beside += 1
+        self._scheduler.goes_on(task)
+        call = partial(_call_to_the_end, operator.on_event, event, operator.send)
+        operator.worker.do(call, partial(self._returned, task))
+
+    def _returned(self, task: Task, status: DoraStatus | None, error: BaseException | None) -> None:
+        """A call that went on beside the loop."""
+        self._beside -= 1
+        self._finished(task, self._clock(), status, error)
+
+    def _answered(self, task: Task, future: asyncio.Future[Answer]) -> None:
+        if not future.cancelled():  # as it is when we leave
+            self._returned(task, *future.result())
+
+    def _take_awaited(self) -> list[tuple[Task, Awaitable[DoraStatus]]]:
+        taken, self._awaited = self._awaited, []
+        return taken
+
+    def _finished(
+        self, task: Task, now: float, status: DoraStatus | None, error: BaseException | None
+    ) -> None:
+        operator: Operator = task.owner
+        overrun = self._scheduler.finished(task, now)
+        if overrun is not None:
+            logger.warning("%s", overrun)
+        if error is not None:
+            self._crew.fail(operator, error)
+        elif status is DoraStatus.STOP:
+            self._crew.end(operator)
+        elif status is DoraStatus.STOP_ALL:
+            self._crew.end(operator)
+            self._stop_all(operator.config.id)
+            self._stop(stop_event("MANUAL"))
+        elif operator.attention:
+            self._attend(operator)
+
+    def _attend(self, operator: Operator) -> None:
+        operator.allowance -= operator.stopping
+        self._crew.look(operator)
+
+    # The end, and waiting for it
+
+    def _over(self, busy: bool) -> bool:
+        """Whether nothing is left to do."""
+        if self._crew.live == 0:
+            return True
+        if not self._stopping or busy or self._awaited:
+            self._quiet = None
+            return False
+        if self._beside == 0:
+            return True
+        if self._quiet is None:
+            self._quiet = self._clock() + GRACE
+        if self._clock() < self._quiet:
+            return False
+        logger.warning("leaving although %d calls have not returned", self._beside)
+        return True
+
+    def _timeout(self) -> float | None:
+        """Seconds until there is something to do even if nothing comes."""
+        whens = (
+            self._stream.deadline(),
+            self._scheduler.deadline(),
+            self._crew.next_restart(),
+            self._quiet,
+        )
+        when = min((it for it in whens if it is not None), default=inf)
+        return None if when == inf else max(when - self._clock(), 0.0)
+
+    def _wait(self, seconds: float | None) -> None:
+        fd = self._epoll.fileno()
+        if seconds is not None and seconds < _SHORT and fd < _SELECT_LIMIT:
+            select.select([fd], [], [], seconds)
+        else:
+            self._epoll.poll(seconds)
+
+
+async def _wait_for(something: asyncio.Event, seconds: float | None) -> None:
+    try:
+        await asyncio.wait_for(something.wait(), seconds)
+    except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
+        pass  # the caller looks what is due
+
+
+def _call_to_the_end(on_event: Any, event: Any, send: Any) -> Any:
+    """A call in a thread; an `async` one has an event loop there while it runs."""
+    status = on_event(event, send)
+    return status if type(status) is DoraStatus else asyncio.run(_result(status))
+
+
+async def _result(call: Awaitable[DoraStatus]) -> DoraStatus:
+    return await call
+
+
+async def _contained(call: Awaitable[DoraStatus]) -> Answer:
+    """asyncio would end with a SystemExit."""
+    try:
+        return await call, None
+    except (Exception, SystemExit) as error:
+        return None, error

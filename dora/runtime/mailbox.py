@@ -1,0 +1,53 @@
+"""What other threads of a runtime ask its main thread to do. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+
+Work = Callable[[], None]
+
+
+class Mailbox:
+    """`put` from any thread; `work` in the main thread, in the same order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Work] = deque()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __repr__(self) -> str:
+        return f"<Mailbox {len(self._waiting)} waiting>"
+
+    def fileno(self) -> int:
+        """Readable while something waits."""
+        return self._wake
+
+    def put(self, work: Work) -> None:
+        """Does nothing once closed: who would do it has ended."""
+        self._waiting.append(work)
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
+
+    def wait(self) -> None:
+        """Until something waits."""
+        select.select([self._wake], [], [])
+
+    def work(self) -> bool:
+        """Does what waits; whether there was anything."""
+        if not self._waiting:
+            return False
+        try:
+            os.eventfd_read(self._wake)  # before looking: what comes from now on wakes us again
+        except BlockingIOError:
+            pass  # it was put there, and its writer has not come to the eventfd yet
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft()()
+        return True
+
+    def close(self) -> None:
+        """May be called twice."""
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            os.close(wake)

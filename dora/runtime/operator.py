@@ -1,0 +1,90 @@
+"""One operator of a running runtime: what it is, and how far it is. Data; node (>= 3.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from dora.protocol.runtime import OperatorConfig
+from dora.runtime.base import Instance, Send
+from dora.runtime.sending import Sender
+from dora.runtime.task import Task
+from dora.runtime.worker import Worker
+from dora.status import DoraStatus
+
+OnEvent = Callable[[Mapping[str, Any], Send], DoraStatus | Awaitable[DoraStatus]]
+
+
+class State(Enum):
+    RUNNING = "running"
+    BACKOFF = "backoff"  # it failed, and is started again after a pause
+    ENDED = "ended"
+    FAILED = "failed"  # and stays ended
+
+    @property
+    def over(self) -> bool:
+        return self in (State.ENDED, State.FAILED)
+
+
+class Operator:
+    """Written by the host alone; one for each operator, of which there may be thousands."""
+
+    __slots__ = (
+        "allowance",
+        "attempts",
+        "attention",
+        "closable",
+        "closed",
+        "config",
+        "endless",
+        "error",
+        "instance",
+        "on_event",
+        "restarts",
+        "send",
+        "sender",
+        "since",
+        "state",
+        "stopping",
+        "task",
+        "worker",
+    )
+
+    def __init__(self, config: OperatorConfig, task: Task, sender: Sender) -> None:
+        self.config = config
+        self.task = task
+        task.owner = self
+        self.sender = sender
+        self.send: Send = sender.send
+        self.instance: Instance | None = None
+        self.on_event: OnEvent = _not_there
+        self.worker: Worker | None = None
+        self.state = State.BACKOFF
+        self.since = 0.0  # monotonic; when the instance was made
+        self.attempts = 0
+        self.restarts = 0
+        self.error: str | None = None  # of the last failure, one line
+        # Whether it may end after a call: its inputs close, or the runtime stops.
+        self.attention = False
+        self.closed: set[str] = set()  # inputs that nothing will come from
+        self.closable = 0  # inputs that can close
+        self.endless = False  # an input that never closes keeps it
+        self.stopping = False
+        self.allowance = 0  # when stopping: how many calls it may still have
+
+    def __repr__(self) -> str:
+        return f"<Operator {self.config.id}, {self.state.value}>"
+
+    @property
+    def done(self) -> bool:
+        """Nothing can come any more, and nothing waits."""
+        return not self.endless and len(self.closed) == self.closable and not self.task.depth
+
+    def forget(self) -> None:
+        """Lets go of the instance's method."""
+        self.on_event = _not_there
+
+
+def _not_there(event: Mapping[str, Any], send: Send) -> DoraStatus:
+    raise RuntimeError("this operator is not loaded")

@@ -1,0 +1,167 @@
+"""Operators in Python: `class Operator` with `on_event(dora_event, send_output)`. Node (>= 3.10).
+
+A file is executed once, however many operators it is loaded for: they share its module.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Awaitable, Mapping
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from dora.protocol.runtime import OperatorConfig
+from dora.runtime.base import Context, Send
+from dora.runtime.errors import OperatorError
+from dora.status import DoraStatus
+
+OFFERED = ("save_state", "kvs_write", "kvs_read")  # set on instances whose class has no such name
+
+
+class PythonLoader:
+    """`descriptor` is what instances get as their `dataflow_descriptor`."""
+
+    def __init__(self, descriptor: Mapping[str, Any]) -> None:
+        self._descriptor = descriptor
+        self._modules: dict[str, ModuleType] = {}
+
+    def __repr__(self) -> str:
+        return f"<PythonLoader of {len(self._modules)} files>"
+
+    def load(self, operator: OperatorConfig, context: Context) -> PythonInstance:
+        kind: Any = self._class(operator)
+        if _is_plain(kind):
+            made = kind.__new__(kind)
+            for name in OFFERED:
+                if not hasattr(kind, name) and hasattr(made, "__dict__"):
+                    setattr(made, name, getattr(context, name))
+            made.__init__()
+        else:
+            made = kind()  # its metaclass decides how it is made
+        if hasattr(made, "__dict__"):
+            made.dataflow_descriptor = self._descriptor
+        return PythonInstance(operator.id, made)
+
+    def reload(self, operator: OperatorConfig) -> None:
+        """Forgets the file's module: the next `load` executes what the file is then."""
+        module = self._modules.pop(os.path.realpath(operator.code), None)
+        if module is not None and sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+
+    def _class(self, operator: OperatorConfig) -> Any:
+        path = os.path.realpath(operator.code)
+        module = self._modules.get(path)
+        if module is None:
+            module = self._modules[path] = _module(operator, path)
+        kind = getattr(module, "Operator", None)
+        if not isinstance(kind, type):
+            raise OperatorError(
+                f"operator {operator.id}: {path} has no class Operator",
+                hint="write `class Operator:` with `def on_event(self, dora_event, send_output)`",
+            )
+        if not callable(getattr(kind, "on_event", None)):
+            raise OperatorError(
+                f"operator {operator.id}: class Operator of {path} has no on_event",
+                hint="add `def on_event(self, dora_event, send_output)`",
+            )
+        return kind
+
+
+class PythonInstance:
+    __slots__ = ("_id", "_on_event", "_operator")
+
+    def __init__(self, id: str, operator: Any) -> None:
+        self._id = id
+        self._operator = operator
+        self._on_event = operator.on_event
+
+    def __repr__(self) -> str:
+        return f"<PythonInstance {self._id}: {self._operator!r}>"
+
+    @property
+    def operator(self) -> Any:
+        """The object that the user's class made; None once closed."""
+        return self._operator
+
+    def restore_state(self, state: Mapping[str, bytes]) -> None:
+        restore = getattr(self._operator, "restore_state", None)
+        if restore is not None:
+            restore(state)
+
+    def on_event(self, event: Mapping[str, Any], send: Send) -> DoraStatus | Awaitable[DoraStatus]:
+        status = self._on_event(event, send)
+        if type(status) is DoraStatus:
+            return status
+        return self._awaited(status) if hasattr(status, "__await__") else self._status(status)
+
+    def close(self) -> None:
+        self._operator = self._on_event = None
+
+    async def _awaited(self, call: Awaitable[Any]) -> DoraStatus:
+        return self._status(await call)
+
+    def _status(self, status: Any) -> DoraStatus:
+        """Of anything that has the value of one. Raises OperatorError."""
+        value = getattr(status, "value", None)
+        if type(value) is not int or value not in (0, 1, 2):
+            raise OperatorError(
+                f"operator {self._id}: on_event must return a DoraStatus, not {status!r}",
+                hint="end it with `return DoraStatus.CONTINUE`",
+            )
+        return DoraStatus(value)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether no metaclass decides how instances are made."""
+    return type(kind) is type
+
+
+def _module(operator: OperatorConfig, path: str) -> ModuleType:
+    """The file's module, under the name that an import of it would use, if that is free."""
+    folder, file = os.path.split(path)
+    if not os.path.isfile(path):
+        raise OperatorError(f"operator {operator.id}: there is no file {path}")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    name = file.removesuffix(".py")
+    known = sys.modules.get(name)
+    if known is not None and os.path.realpath(getattr(known, "__file__", None) or "/") == path:
+        return known  # another operator imports it
+    if known is not None or not _finds(name, path):
+        name = f"{name}@{folder}"  # of another file, or of Python's own
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise OperatorError(
+            f"operator {operator.id}: {path} is no Python file", hint="name a file that ends in .py"
+        )
+    return _executed(operator, path, spec)
+
+
+def _finds(name: str, path: str) -> bool:
+    """Whether `import name` would find this very file."""
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    return found is not None and os.path.realpath(found.origin or "/") == path
+
+
+def _executed(operator: OperatorConfig, path: str, spec: ModuleSpec) -> ModuleType:
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        assert spec.loader is not None
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
+        hint = None
+        if isinstance(error, ModuleNotFoundError):
+            hint = "name the package in the node's `requirements:`, or the file in its `files:`"
+        raise OperatorError(
+            f"operator {operator.id}: {path} cannot be loaded: {type(error).__name__}: {error}",
+            hint=hint,
+        ) from error
+    return module

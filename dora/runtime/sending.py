@@ -1,0 +1,122 @@
+"""What operators send: by reference in the runtime, else through the node. Node (>= 3.10)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+from dora.communication.base import Kind, Message
+from dora.communication.memory import share
+from dora.event import input_event, is_precious
+from dora.metadata import normalise
+from dora.runtime.mailbox import Mailbox
+from dora.runtime.scheduler import Scheduler
+from dora.runtime.task import Queue
+
+logger = logging.getLogger("dora")
+
+# outside(output, value, metadata): as `Participation.send`; from any thread.
+Outside = Callable[[str, Any, Mapping[str, Any]], None]
+
+
+class Way:
+    """Where one output goes. `outside`: what the node calls it, None if nobody out there reads."""
+
+    __slots__ = ("outside", "queues", "sent", "timed")
+
+    def __init__(self, queues: tuple[Queue, ...], outside: str | None) -> None:
+        self.queues = queues
+        self.outside = outside
+        self.timed = any(queue.deadline != float("inf") for queue in queues)
+        self.sent = 0
+
+
+class Exchange:
+    """Made in the main thread, which alone may touch the scheduler. `outside` is set once the node
+    takes part; no operator is called before."""
+
+    def __init__(self, scheduler: Scheduler, mailbox: Mailbox) -> None:
+        self.thread = get_ident()
+        self.mailbox = mailbox
+        self.outside: Outside = _nowhere
+        self.scheduler = scheduler
+
+    def deliver(
+        self,
+        queues: tuple[Queue, ...],
+        value: Callable[[], Any],
+        metadata: Mapping[str, Any],
+        timestamp: int,
+        since: float,
+    ) -> None:
+        """Main thread only. Each reader gets metadata of its own, and all the same value."""
+        scheduler = self.scheduler
+        flush = bool(metadata) and metadata.get("flush") is True
+        for queue in queues:
+            event = input_event(queue.input, Message(Kind.DATA, timestamp, dict(metadata), value))
+            if flush:
+                scheduler.flush(queue, is_precious)
+            scheduler.arrived(queue, event, since)
+
+
+def _nowhere(output: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    raise RuntimeError("the runtime does not take part in its dataflow yet")
+
+
+class Sender:
+    """`send` is what one operator gets as its `send_output`; from any thread."""
+
+    __slots__ = ("_closed", "_exchange", "_operator", "ways")
+
+    def __init__(self, operator: str, exchange: Exchange) -> None:
+        self._operator = operator
+        self._exchange = exchange
+        self._closed = False
+        self.ways: dict[str, Way] = {}  # by output; filled once all operators are there
+
+    def __repr__(self) -> str:
+        return f"<Sender of {self._operator}: {', '.join(self.ways)}>"
+
+    def send(self, output: str, data: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        """As `Node.send_output`, for the outputs of this operator. An output that it does not have
+        is dropped with a warning; so is, silently, all that it sends once it has ended."""
+        way = self.ways.get(output)
+        if way is None or self._closed:
+            self._reject(output)
+            return
+        normal = {} if metadata is None else normalise(metadata)
+        exchange = self._exchange
+        try:
+            if way.queues:
+                value = share(data)
+                timestamp = time.time_ns()
+                since = time.monotonic() if way.timed else 0.0
+                if get_ident() == exchange.thread:
+                    exchange.deliver(way.queues, value, normal, timestamp, since)
+                else:
+                    exchange.mailbox.put(
+                        partial(exchange.deliver, way.queues, value, normal, timestamp, since)
+                    )
+            if way.outside is not None:
+                exchange.outside(way.outside, data, normal)
+        except TypeError as error:
+            raise RuntimeError(f"output {output!r}: {error}") from error
+        way.sent += 1
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _reject(self, output: str) -> None:
+        if not isinstance(output, str):
+            raise TypeError(f"output must be str, not {type(output).__name__}")
+        if not self._closed:
+            logger.warning(
+                "dropped a message: %s/%s is not in the operator's output list (%s)",
+                self._operator,
+                output,
+                ", ".join(sorted(self.ways)) or "none",
+            )
