@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional
 
+from deploy.malformed import checked
 from deploy.profile import Profile
 
 
@@ -22,6 +23,7 @@ class Failure:
         return {"reason": self.reason, "time": self.time, "units": dict(self.units)}
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
         units = {str(name): dict(record) for name, record in dict(data["units"]).items()}
@@ -61,6 +63,7 @@ class Generation:
         return data
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Generation:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
         failure = data.get("failure")

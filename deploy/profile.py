@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Tuple
 
+from deploy.malformed import checked
 from deploy.unit import Unit, canonical
 
 NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}\Z")
@@ -51,6 +52,7 @@ class Profile:
         }
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Profile:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
         profile = cls(

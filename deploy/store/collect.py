@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import FrozenSet, Iterable, Mapping, Set, Tuple
 
 from deploy.generation import Generation
-from deploy.store.durable import remove
+from deploy.store.durable import remove, sweep
 from deploy.store.local import LocalStore
 from deploy.store.path import DIGEST
 
@@ -82,9 +82,13 @@ def collect(store: LocalStore, keep: Iterable[str] = ()) -> Collected:
 
 
 def collect_agents(root: str, keep: Iterable[str]) -> int:
-    """Removes agents (see `deploy.supervisor.boot`) but for those of `keep`; how many."""
+    """Removes agents (see `deploy.supervisor.boot`) but for those of `keep`; how many. What is left
+    of agents that never came whole goes, too."""
     kept = set(keep)
     gone = 0
+    agents = os.path.join(root, "agent")
+    if os.path.isdir(agents):
+        sweep(agents)
     for path in glob.glob(os.path.join(glob.escape(root), "agent", "*")):
         if DIGEST.match(os.path.basename(path)) and os.path.basename(path) not in kept:
             remove(path)

@@ -14,6 +14,7 @@ if sys.version_info < (3, 8):
         % (sys.executable, ".".join(map(str, sys.version_info[:3])))
     )
     sys.exit(69)
+import fcntl
 import hashlib
 import io
 import os
@@ -47,6 +48,8 @@ def fetch(agents, digest):
     os.makedirs(agents, exist_ok=True)
     os.umask(mask)
     folder = tempfile.mkdtemp(prefix=".incoming-", dir=agents)
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)  # what nobody holds was left by somebody who died
     try:
         zipfile.ZipFile(io.BytesIO(data)).extractall(folder)
         for where, _, names in os.walk(folder):
@@ -61,6 +64,7 @@ def fetch(agents, digest):
             raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 digest, root, verb = sys.argv[1:4]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Union
 
+from deploy.malformed import checked
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -39,6 +41,7 @@ class Pending:
         }
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Pending:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made."""
         previous = data["previous"]

@@ -18,6 +18,7 @@ import sys
 import time
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
+from deploy.supervisor import files
 from deploy.supervisor.client import ask
 from deploy.supervisor.control import Refusal, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
@@ -99,6 +100,8 @@ class Daemon:
                 return 0  # another one runs
         self._lock = lock
         os.set_inheritable(lock, False)
+        for folder in (self.layout.deployments, self.layout.root / "secrets", self.layout.run):
+            files.sweep(folder)
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, self._ended.set)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+UNFINISHED = re.compile(r"\..+\.\d+\.tmp\Z")  # as `write` and `link` call what they rename
 
 
 def write(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -36,6 +39,14 @@ def link(path: Path, target: str) -> None:
     os.symlink(target, str(temporary))
     os.replace(str(temporary), str(path))
     sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Removes below `folder` what writers that died left unfinished; nobody may be writing."""
+    for where, _, names in os.walk(str(folder)):
+        for name in names:
+            if UNFINISHED.match(name):
+                os.unlink(os.path.join(where, name))
 
 
 def sync_folder(path: Path) -> None:

@@ -7,6 +7,7 @@ time match, and a unit's process that the journal misses is found by its environ
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from deploy.supervisor.layout import Layout
 from deploy.supervisor.process import boot_id, start_time
 from deploy.supervisor.slot import Key, Slot, State
 from deploy.unit import Unit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Journal:
             if data["boot_id"] != self.boot:
                 return []
             return [Slot.from_json(entry) for entry in data["units"]]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.error("%s cannot be read, what runs is looked for: %s", self.path, error)
             return []
 
     def remove(self) -> None:

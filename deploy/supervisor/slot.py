@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
+from deploy.malformed import checked
 from deploy.supervisor.restart import Exit
 from deploy.unit import Unit
+
+Number = TypeVar("Number", int, float)
 
 
 class Key(NamedTuple):
@@ -150,6 +153,7 @@ class Slot:
         }
 
     @classmethod
+    @checked
     def from_json(cls, data: Mapping[str, Any]) -> Slot:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made.
 
@@ -158,7 +162,7 @@ class Slot:
         """
         state = State(data["state"])
         again = bool(data["again"])
-        deadline = data["deadline"]
+        deadline = _maybe(float, data["deadline"])
         hung = bool(data.get("hung", False))
         if state is State.STOPPING and not hung:
             state = State.RUNNING if data["ready"] else State.STARTING
@@ -170,10 +174,10 @@ class Slot:
             generation=int(data["generation"]),
             state=state,
             actual=None if data["actual"] is None else Unit.from_json(data["actual"]),
-            pid=data["pid"],
+            pid=_maybe(int, data["pid"]),
             start=int(data["start"]),
             born=float(data["born"]),
-            window=data["window"],
+            window=_maybe(float, data["window"]),
             ready=bool(data["ready"]),
             late=bool(data["late"]),
             restarts=int(data["restarts"]),
@@ -183,8 +187,12 @@ class Slot:
             status=data.get("status"),
             last_lines=tuple(str(line) for line in data.get("last_lines", ())),
             hung=hung,
-            answer_by=data.get("answer_by"),
+            answer_by=_maybe(float, data.get("answer_by")),
             again=again,
             step=Step.ABORTED if hung else None,
             deadline=(deadline or 0.0) if hung else deadline,
         )
+
+
+def _maybe(kind: Callable[[Any], Number], value: Any) -> Optional[Number]:
+    return None if value is None else kind(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from deploy.generation import Generation
 from deploy.profile import Profile
 from deploy.store.base import copy
-from deploy.store.collect import Collected, Garbage, closures, collect, garbage
+from deploy.store.collect import Collected, Garbage, closures, collect, collect_agents, garbage
 from deploy.store.local import LocalStore
 from deploy.unit import Unit
 from tests.deploy.store.suite import digest, filled, incoming, manifest
@@ -110,3 +111,17 @@ def test_closures_are_those_of_all_generations(tmp_path: Path) -> None:
     write_generation(tmp_path, 1, old)
     write_generation(tmp_path, 2, new)
     assert {old, new} == closures(str(tmp_path))
+
+
+def test_agents_that_never_came_whole_go_and_those_that_come_stay(tmp_path: Path) -> None:
+    """A first contact that was killed leaves a folder that nobody holds."""
+    agents = tmp_path / "agent"
+    for name in (".incoming-dead", ".incoming-live", "0" * 64, "1" * 64):
+        (agents / name / "deploy").mkdir(parents=True)
+    live = os.open(agents / ".incoming-live", os.O_RDONLY)
+    try:
+        fcntl.flock(live, fcntl.LOCK_EX)
+        assert 1 == collect_agents(str(tmp_path), ["1" * 64])
+    finally:
+        os.close(live)
+    assert [".incoming-live", "1" * 64] == sorted(os.listdir(agents))
