@@ -268,6 +268,7 @@ class _Work:
                 fresh = self._fresh.get(row.machine)
                 if fresh is None:
                     fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
+                    await fresh.start_supervisor()  # it may be that which hung up
                 await fresh.request("confirm", deployment=self._name, number=number)
                 del self._trials[row.machine]
                 return
@@ -288,22 +289,52 @@ class _Work:
 
     async def go_back(self, row: MachinePlan) -> None:
         """Only what is on trial: on other machines nothing was changed."""
-        result = self.results[row.machine]
         if row.machine not in self._trials:
             return
-        session, reason = self._sessions[row.machine], self._trouble()
+        result, reason = self.results[row.machine], self._trouble()
+        session = self._sessions[row.machine]
         try:
-            reply = await session.request("revert", deployment=self._name, reason=reason)
-            number = reply.get("number")
-        except MachineError as error:
-            if not isinstance(error, Refused) or error.code != "not_pending":
-                self._unknown(row, error.reason)
+            try:
+                number = await self._revert(session, reason)
+            except Refused:
                 raise
-            number = result.previous  # its own time was over before
+            except MachineError:
+                session = await self._recovered(row)
+                number = await self._revert(session, reason)
+        except MachineError as error:
+            self._unknown(row, error.reason)
+            raise
         self._went_back(row, reason, number)
         del self._trials[row.machine]
         status = await session.request("status", deployment=self._name)
         result.units = {state["name"]: state for state in status["units"]}
+
+    async def _revert(self, session: Session, reason: str) -> int | None:
+        """What is current afterwards."""
+        try:
+            reply = await session.request("revert", deployment=self._name, reason=reason)
+            number: int | None = reply.get("number")
+        except Refused as error:
+            if error.code != "not_pending":
+                raise
+            # Its own time was over before, or it was never switched.
+            number = (await session.request("generations", deployment=self._name))["current"]
+        return number
+
+    async def _recovered(self, row: MachinePlan) -> Session:
+        """The machine after our connection, or its supervisor, has died: over a new one, with one
+        that keeps the time of the trial, locked. Raises MachineError."""
+        lost = self._fresh.pop(row.machine, None)
+        for session in (lost, self._sessions[row.machine]):
+            if session is not None:
+                await session.close()  # a lock of ours that is left there goes with it
+        fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
+        await fresh.start_supervisor()
+        try:
+            await fresh.request("lock", deployment=self._name, owner=self._options.owner)
+        except LockHeld as error:  # whoever has it now decides what becomes of the trial
+            raise MachineError(row.machine, error.reason, hint=error.hint) from error
+        return fresh
 
     def leave_alone(self, rows: Iterable[MachinePlan]) -> None:
         """We were interrupted: what is on trial goes back by itself."""

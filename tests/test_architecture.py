@@ -18,6 +18,7 @@ ROBOT_SIDE = (
     "deploy.unit",
     "deploy.profile",
     "deploy.generation",
+    "deploy.malformed",
     "deploy.store",
     "deploy.store.path",
     "deploy.store.base",
