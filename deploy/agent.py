@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,6 +19,13 @@ ROOT = Path(deploy.__file__).parent.parent
 ENTRIES = ("deploy.supervisor.main", "deploy.store.serve")
 BOOT = (Path(deploy.__file__).parent / "supervisor" / "boot.py").read_text()
 TOO_OLD = 69  # boot's exit status where Python is too old
+# Not by a parser: that took longer than all else before the first word to a machine. A line of a
+# text that looks like an import does no harm.
+IMPORT = re.compile(
+    r"^\s*(?:import (?P<plain>deploy[\w.]*)"
+    r"|from (?P<module>deploy[\w.]*) import (?:\((?P<many>[^)]*)\)|(?P<names>[^\n]*)))",
+    re.MULTILINE,
+)
 MISSING = (126, 127)  # a shell's, where there is no such program
 START = """\
 import os, sys
@@ -128,10 +135,12 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imports(source: str) -> list[str]:
+    """Our modules that a source may import; names of what is no module may be among them."""
     names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for found in IMPORT.finditer(source):
+        if found["plain"]:
+            names.append(found["plain"])
+            continue
+        imported = re.findall(r"\w+", found["many"] or found["names"])
+        names += [found["module"], *(f"{found['module']}.{name}" for name in imported)]
     return names

@@ -68,6 +68,7 @@ class _Tree:
         self._ignored = Ignored(base)
         self._respect = ignore
         self._followed: set[str] = set()
+        self._added: set[tuple[str, bool]] = set()  # folders; globs name them before their files
 
     def add(self, path: Path, *, explicit: bool = True) -> None:
         """A file or a whole folder. `explicit`: also if .gitignore covers it."""
@@ -99,18 +100,22 @@ class _Tree:
     def _add(self, path: Path, all_of_it: bool) -> None:
         at = self._base
         parts = path.relative_to(self._base).parts
+        name = "/".join(parts)
+        if name in self.entries or (name, all_of_it) in self._added:
+            return
         for position, part in enumerate(parts):
             at = at / part
             if at.is_symlink():
                 self._add_link(at, parts[position + 1 :], all_of_it)
                 return
         if path.is_dir():
+            self._added.add((name, all_of_it))
             for child in sorted(path.iterdir()):
                 skip = not all_of_it and self._ignored.covers(child)
                 if not skip and not self._ignored.never(child):
                     self._add(child, all_of_it)
         elif path.is_file():
-            self.entries[path.relative_to(self._base).as_posix()] = path
+            self.entries[name] = path
         elif path.exists():
             raise BuildError(f"{path} is neither a file nor a folder, and cannot be deployed")
         else:

@@ -17,7 +17,9 @@ class Ignored:
     def __init__(self, base: Path) -> None:
         tops = [folder for folder in (base, *base.parents) if (folder / ".git").exists()]
         self._top = tops[0] if tops else base
-        self._specs: dict[Path, GitIgnoreSpec | None] = {}
+        # By folder, since all files of one share them: a tree may have thousands.
+        self._rules: dict[Path, tuple[tuple[Path, GitIgnoreSpec], ...]] = {}
+        self._folders: dict[Path, bool] = {}
 
     def never(self, path: Path) -> bool:
         """Whether this is of no use on any machine, whoever asked for it."""
@@ -26,28 +28,37 @@ class Ignored:
 
     def covers(self, path: Path) -> bool:
         """Whether git would ignore it, or a folder that it is in."""
-        above = [folder for folder in path.parents if folder.is_relative_to(self._top)]
-        return any(self._named(folder, "/") for folder in above[:-1]) or self._named(
-            path, "/" if path.is_dir() else ""
-        )
+        if not self._rules_for(path.parent):
+            return False
+        return self._covers_folder(path.parent) or self._named(path, "/" if path.is_dir() else "")
+
+    def _covers_folder(self, folder: Path) -> bool:
+        if folder not in self._folders:
+            self._folders[folder] = (
+                folder != self._top
+                and folder.is_relative_to(self._top)
+                and (self._covers_folder(folder.parent) or self._named(folder, "/"))
+            )
+        return self._folders[folder]
 
     def _named(self, path: Path, ending: str) -> bool:
         """The nearest .gitignore that has an opinion decides, as in git."""
-        for folder in path.parents:
-            if not folder.is_relative_to(self._top):
-                break
-            spec = self._spec(folder)
-            if spec is not None:
-                verdict = spec.check_file(path.relative_to(folder).as_posix() + ending).include
-                if verdict is not None:
-                    return verdict
+        for folder, spec in self._rules_for(path.parent):
+            verdict = spec.check_file(path.relative_to(folder).as_posix() + ending).include
+            if verdict is not None:
+                return verdict
         return False
 
-    def _spec(self, folder: Path) -> GitIgnoreSpec | None:
-        if folder not in self._specs:
+    def _rules_for(self, folder: Path) -> tuple[tuple[Path, GitIgnoreSpec], ...]:
+        """The .gitignore files that speak of what is in a folder, the nearest first."""
+        if folder not in self._rules:
+            if not folder.is_relative_to(self._top):
+                return ()
+            above = self._rules_for(folder.parent) if folder != self._top else ()
             file = folder / ".gitignore"
-            self._specs[folder] = _read(file) if file.is_file() else None
-        return self._specs[folder]
+            own = ((folder, _read(file)),) if file.is_file() else ()
+            self._rules[folder] = (*own, *above)
+        return self._rules[folder]
 
 
 def _read(file: Path) -> GitIgnoreSpec:

@@ -56,6 +56,7 @@ class _Trees:
         self._workshop = workshop
         self._say = say
         self._made: dict[tuple[PythonEnvironment, str], Manifest] = {}
+        self._files: dict[int, tuple[Files, Manifest]] = {}  # by identity: units share them
         self._users: dict[PythonEnvironment, set[str]] = {}
         for spec in deployment.machines.values():
             for unit in spec.units:
@@ -65,7 +66,9 @@ class _Trees:
 
     def tree(self, source: Source, facts: Facts) -> Manifest:
         if isinstance(source, Files):
-            return self._workshop.tree(source)
+            if id(source) not in self._files:
+                self._files[id(source)] = source, self._workshop.tree(source)
+            return self._files[id(source)][1]
         key = (source, facts.machine)
         if key not in self._made:
             users = self._users[source]

@@ -3,7 +3,7 @@
 The only home of ruamel.yaml and cerberus: their exceptions do not leave it.
 """
 
-from deploy.document.checker import Checked, check
+from deploy.document.checker import Checked, check, mistakes
 from deploy.document.quantities import (
     core_list,
     duration,
@@ -23,6 +23,7 @@ __all__ = [
     "parse",
     "Checked",
     "check",
+    "mistakes",
     "shown",
     "suggest",
     "core_list",

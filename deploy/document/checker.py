@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cerberus import TypeDefinition, Validator, errors
+from cerberus.schema import DefinitionSchema, SchemaError
 
 from deploy.document.reader import Document, DocumentPath
 from deploy.document.wording import shown, suggest
@@ -57,12 +58,28 @@ def check(document: Document, schema: Mapping[str, Any]) -> Checked:
 
     # Cerberus would coerce first and look at types later, and stumble over containers of the wrong
     # type on the way: so types first, then, without what was wrong, coercions.
-    validator = _PlainValidator(schema)
+    validator = _PlainValidator()
+    validator.schema = _OurSchema(validator, schema)
     validator.validate(value, normalize=False)
     collect(validator._errors)
     value = validator.normalized(value, always_return_document=True)
     collect(validator._errors)
     return Checked(value, issues, frozenset(broken))
+
+
+def mistakes(schema: Mapping[str, Any]) -> str:
+    """What is wrong with a schema itself; "" if nothing is. For tests of schemas: `check` takes
+    them as they are, since to check one takes longer than all that it is used for."""
+    try:
+        DefinitionSchema(_PlainValidator(), schema)
+    except SchemaError as error:
+        return str(error)
+    return ""
+
+
+class _OurSchema(DefinitionSchema):  # type: ignore[misc]  # cerberus is untyped
+    def validate(self, schema: object = None) -> None:
+        """Does nothing: see `mistakes`."""
 
 
 class _PlainValidator(Validator):  # type: ignore[misc]  # cerberus is untyped

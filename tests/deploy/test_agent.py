@@ -155,3 +155,20 @@ async def test_the_bridge_speaks_to_the_supervisor(connection: LocalConnection) 
         await channel.close()
     finally:
         bench.close()
+
+
+def test_the_bundle_holds_all_that_its_modules_import() -> None:
+    """What a parser finds in them is in it, too: nothing is missed that runs on machines."""
+    with zipfile.ZipFile(io.BytesIO(agent.bundle().data)) as archive:
+        inside = set(archive.namelist())
+        sources = [archive.read(name) for name in inside]
+    needed = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                needed |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                needed |= {f"{node.module}.{alias.name}" for alias in node.names}
+                needed.add(str(node.module))
+    paths = {f"{name.replace('.', '/')}{end}" for name in needed for end in (".py", "/__init__.py")}
+    assert {path for path in paths if (ROOT / path).is_file()} <= inside

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.document import check, core_list, duration, name, parse, read, shown, size, suggest
+from deploy import inventory
+from deploy.document import (
+    check,
+    core_list,
+    duration,
+    mistakes,
+    name,
+    parse,
+    read,
+    shown,
+    size,
+    suggest,
+)
+from dora.dataflow.schema import FLOW
 
 
 def told(text: str) -> list[str]:
@@ -224,3 +237,14 @@ def test_values_are_quoted_in_the_words_of_yaml() -> None:
         shown(value) for value in (True, None, "x", 5, [1], {})
     ]
     assert 62 == len(shown("y" * 500))
+
+
+@pytest.mark.parametrize("schema", [FLOW, inventory._schema({}), inventory._schema([])])
+def test_our_schemas_are_schemas(schema: dict[str, object]) -> None:
+    """`check` does not look at them again for each file."""
+    assert "" == mistakes(schema)
+
+
+def test_a_mistake_in_a_schema_is_told() -> None:
+    """A rule that there is not, as a misspelt one."""
+    assert "knid" in mistakes({"key": {"knid": "text"}})
