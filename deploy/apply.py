@@ -10,7 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deploy.errors import ConnectionFailed, ConnectionLost, LockHeld, MachineError, Refused
+from deploy.batches import Serial, batches
+from deploy.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    LockHeld,
+    MachineError,
+    Refused,
+    UpdatesHeld,
+)
 from deploy.events import (
     Activated,
     Copied,
@@ -19,6 +27,7 @@ from deploy.events import (
     MachineFailed,
     RolledBack,
     Unconfirmed,
+    Waiting,
     ignore,
 )
 from deploy.plan import MachinePlan, Plan
@@ -32,8 +41,11 @@ from deploy.store.remote import RemoteStore
 SPARE = 30.0  # seconds for stopping what ran before, and for confirming
 KEEP_ALIVE = 5.0  # seconds between words to a machine whose lock we hold
 RETRY = 0.5  # seconds between attempts to confirm
+LOOK = 0.25  # seconds between looks whether somebody still holds updates up
 
-Outcome = Literal["unchanged", "deployed", "failed", "rolled_back", "unconfirmed"]
+Outcome = Literal[
+    "unchanged", "deployed", "failed", "held", "skipped", "rolled_back", "unconfirmed"
+]
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,16 @@ class Closures:
 
 @dataclass(frozen=True)
 class Options:
-    """`confirm_timeout` is in seconds; None: the longest start-up time, and some more."""
+    """`confirm_timeout` is in seconds; None: the longest start-up time, and some more. `wait` is
+    for those who hold updates up; `regardless` of them it is switched at once."""
 
     owner: str  # user@laptop, for the lock and the generation
     rollback: bool = True
     settle: float = 1.0  # seconds that a ready unit has to stay up
     confirm_timeout: float | None = None
+    serial: Serial | None = None  # None: all machines at once
+    wait: float = 0.0  # seconds
+    regardless: bool = False
     revision: str = ""
     note: str = ""
 
@@ -69,8 +85,10 @@ class MachineResult:
     """What became of one machine. `generation` is what is current there now, as far as is known;
     `previous` what was before, `failed` what was gone back from, for `reason`.
 
-    An `unconfirmed` machine does not answer: it goes back by itself at `back_at` (epoch, by the
-    laptop's clock), unless it has been confirmed.
+    Where an outcome is `held` or `skipped`, everything may have been copied, and nothing was
+    switched: somebody holds updates up there, or on a machine of the same batch, or an earlier
+    batch failed. An `unconfirmed` machine does not answer: it goes back by itself at `back_at`
+    (epoch, by the laptop's clock), unless it has been confirmed.
     """
 
     machine: str
@@ -99,7 +117,9 @@ async def apply(
     copying is left as it was, and the others go on. What is switched to is on trial: it stays when
     every unit of every machine was ready and every machine let us in once more. Else all that had
     switched go back, unless `options.rollback` is off; those that do not hear us any more do so by
-    themselves. Sessions need a running supervisor. Raises LockHeld when somebody else is deploying.
+    themselves. With `options.serial` that is done batch by batch: those before a batch that fails
+    stay, those after it are left as they were. Sessions need a running supervisor. Raises LockHeld
+    when somebody else is deploying.
     """
     work = _Work(plan, closures, sessions, options, emit)
     rows = plan.machines
@@ -107,17 +127,26 @@ async def apply(
         async with work.locked(rows) as rows:
             rows = await work.everywhere(rows, work.hand_over)
             rows = await work.everywhere(rows, work.copy)
-            switched = await work.everywhere(rows, work.switch)
-            proven = await work.everywhere(switched, work.prove)
-            reached = await work.everywhere(proven, work.reach)
-            if len(reached) < len(rows) and options.rollback:
-                await work.everywhere(rows, work.go_back)
-            else:
-                await work.everywhere(switched, work.confirm)
+            rest = list(batches(rows, options.serial))
+            while rest and await work.claim(rest[0]) and await _change(work, rest[0], options):
+                del rest[0]
+            work.skip(row for batch in rest for row in batch)
     except asyncio.CancelledError:
         work.leave_alone(rows)
         raise
     return tuple(work.results[row.machine] for row in plan.machines)
+
+
+async def _change(work: _Work, rows: tuple[MachinePlan, ...], options: Options) -> bool:
+    """Switches these machines, and back unless all goes well. Whether it does."""
+    switched = await work.everywhere(rows, work.switch)
+    proven = await work.everywhere(switched, work.prove)
+    reached = await work.everywhere(proven, work.reach)
+    if len(reached) < len(rows) and options.rollback:
+        await work.everywhere(rows, work.go_back)
+        return False
+    confirmed = await work.everywhere(switched, work.confirm)
+    return len(reached) == len(rows) == len(confirmed)
 
 
 class _NotHealthy(Exception):
@@ -143,6 +172,7 @@ class _Work:
         self._timeout = options.timeout(plan)
         self._fresh: dict[str, Session] = {}
         self._trials: dict[str, float] = {}  # machine -> when it goes back by itself
+        self._touched: set[str] = set()  # machines that were told to switch
         self.results = {row.machine: MachineResult(row.machine) for row in plan.machines}
 
     @asynccontextmanager
@@ -215,8 +245,56 @@ class _Work:
         self.results[row.machine].bytes = sent
         self._emit(Copied(row.machine, sent, time.monotonic() - began))
 
+    async def claim(self, rows: tuple[MachinePlan, ...]) -> bool:
+        """From now on nobody can hold updates up on these machines; waits for those who do. All of
+        them or none: nobody is kept from moving while others are waited for."""
+        rows = tuple(row for row in rows if not row.changes_nothing)
+        end = time.monotonic() + self._options.wait
+        told: set[str] = set()
+        while True:
+            tried = await asyncio.gather(*(self._claim(row) for row in rows))
+            held = [error for error in tried if error is not None]
+            if not held:
+                return True
+            mine = (row for row, error in zip(rows, tried, strict=True) if error is None)
+            await self.everywhere(mine, self._unclaim)
+            if time.monotonic() >= end:
+                for error in held:
+                    self._emit(MachineFailed(error.machine, error))
+                    self.results[error.machine].outcome = "held"
+                    self.results[error.machine].error = error
+                return False
+            for error in held:
+                if error.machine not in told:
+                    told.add(error.machine)
+                    self._emit(Waiting(error.machine, error))
+            await asyncio.sleep(min(LOOK, max(0.0, end - time.monotonic())))
+
+    async def _claim(self, row: MachinePlan) -> UpdatesHeld | None:
+        """Another failure is not told here: the same machine will fail to switch."""
+        session = self._sessions[row.machine]
+        try:
+            regardless = self._options.regardless
+            await session.request("claim", deployment=self._name, regardless=regardless)
+        except UpdatesHeld as error:
+            return error
+        except MachineError:
+            return None
+        return None
+
+    async def _unclaim(self, row: MachinePlan) -> None:
+        await self._sessions[row.machine].request("unclaim", deployment=self._name)
+
+    def skip(self, rows: Iterable[MachinePlan]) -> None:
+        """Of those that did not come to be switched."""
+        for row in rows:
+            result = self.results[row.machine]
+            if row.machine not in self._touched and result.outcome != "held":
+                result.outcome = "skipped"
+
     async def switch(self, row: MachinePlan) -> None:
         result = self.results[row.machine]
+        self._touched.add(row.machine)
         try:
             reply = await self._sessions[row.machine].request(
                 "activate",

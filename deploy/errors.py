@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class DeployError(Exception):
@@ -105,6 +106,37 @@ class LockHeld(MachineError):
         self.deployment = deployment
         self.owner = owner
         self.since = since
+
+
+class UpdatesHeld(MachineError):
+    """Somebody on the machine must not be disturbed; nothing was switched or stopped there.
+
+    `holds` say who, as the supervisor's `holds` does.
+    """
+
+    def __init__(self, machine: str, holds: Sequence[Mapping[str, Any]]) -> None:
+        paused = any(hold.get("owner") for hold in holds)
+        force = "--ignore-holds (`dora stop`: --force) does it regardless"
+        super().__init__(
+            machine,
+            f"updates are {'; '.join(map(held_by, holds)) or 'held up'}",
+            hint=f"dora machines resume {machine}, when that is over; {force}"
+            if paused
+            else f"wait for it with --wait SECONDS; {force}",
+        )
+        self.holds = tuple(holds)
+
+
+def held_by(hold: Mapping[str, Any]) -> str:
+    """`held up by arm (flow) since 12:01:02: moving`, or who paused the machine."""
+    if hold.get("owner"):
+        who = f"paused by {hold['owner']}"
+    elif hold.get("unit"):
+        who = f"held up by {hold['unit']} of {hold['deployment']}"
+    else:
+        who = "held up"
+    reason = f": {hold['reason']}" if hold.get("reason") else ""
+    return f"{who} since {_clock(float(hold.get('since', 0)))}{reason}"
 
 
 def _clock(since: float) -> str:

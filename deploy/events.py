@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.errors import MachineError
+from deploy.errors import MachineError, UpdatesHeld
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class Copied:
     machine: str
     bytes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Everything is copied; somebody holds updates of the machine up (see `UpdatesHeld`)."""
+
+    machine: str
+    error: UpdatesHeld
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ Event = (
     | Building
     | Copying
     | Copied
+    | Waiting
     | Activated
     | UnitChanged
     | RolledBack

@@ -48,6 +48,7 @@ class Facts:
     free_ports: tuple[int, ...]
     supervisor: Mapping[str, Any]
     deployments: Mapping[str, Installed]
+    pause: Mapping[str, Any] | None = None  # {owner, reason, since, ...} while somebody paused it
 
     @classmethod
     def from_json(cls, machine: str, data: Mapping[str, Any]) -> Facts:
@@ -85,6 +86,7 @@ class Facts:
                 free_ports=tuple(int(port) for port in data["free_ports"]),
                 supervisor=dict(data["supervisor"]),
                 deployments=deployments,
+                pause=None if data.get("pause") is None else dict(data["pause"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MachineError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy import agent
 from deploy.connection.base import Channel, Connection, Connector
-from deploy.errors import ConnectionLost, LockHeld, MachineError, Refused
+from deploy.errors import ConnectionLost, LockHeld, MachineError, Refused, UpdatesHeld
 from deploy.events import Connected, Emit, ignore
 from deploy.facts import Facts
 from deploy.generation import Generation
@@ -163,6 +163,8 @@ class Session:
         if reply.get("code") == "locked":
             owner, since = str(reply.get("owner")), float(reply.get("since", 0))
             raise LockHeld(self.machine.id, str(fields.get("deployment")), owner, since)
+        if reply.get("code") == "held":
+            raise UpdatesHeld(self.machine.id, reply.get("holds", ()))
         code, error = str(reply.get("code", "")), str(reply.get("error", f"{op} was refused"))
         raise Refused(self.machine.id, code, error)
 

@@ -81,7 +81,8 @@ class Unit:
     start_timeout: float = 60.0  # to become ready
     restart: RestartPolicy = RestartPolicy()
     stop: StopPolicy = StopPolicy()
-    order: int = 0  # lower starts first and stops last
+    order: int = 0  # lower is ready before others start, and asked to leave when they have left
+    rank: int = 0  # within an order: lower starts first, without waiting, and leaves last
     sockets: Tuple[Socket, ...] = ()
     watchdog: float = 0.0  # seconds without WATCHDOG=1 after which a ready unit is killed; 0: never
     health: Tuple[HealthCommand, ...] = ()  # one after the other
@@ -89,9 +90,10 @@ class Unit:
     @property
     def fingerprint(self) -> str:
         """Equal exactly when the process need not be restarted: everything about it is equal, but
-        for how others judge its health."""
+        for how others judge its health, and for its rank among others."""
         data = self.to_json()
         data.pop("health", None)
+        data.pop("rank", None)
         return hashlib.sha256(canonical(data).encode()).hexdigest()
 
     def render(self, values: Mapping[str, str]) -> Unit:
@@ -115,7 +117,7 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("sockets", "watchdog", "health"):
+        for name in ("rank", "sockets", "watchdog", "health"):
             if not data[name]:
                 del data[name]
         return data
@@ -147,6 +149,7 @@ class Unit:
             raise ValueError(f"sockets need different names, at most {MOST_SOCKETS}: {names!r}")
         if type(unit.order) is not int:
             raise TypeError(f"expected a whole number, got {unit.order!r}")
+        _whole(unit.rank)
         return unit
 
 

@@ -18,6 +18,7 @@ from dora.log import patch_basic_config, write_line
 from dora.metadata import UTC, normalise
 from dora.participation import Participation, read_summary
 from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.updates import Hold
 from dora.sample import Draft, Sample, SampleHandler, bytes_of, size_of
 
 _OUTPUT_ID = re.compile(r"[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*")
@@ -252,6 +253,21 @@ class Node:
     def timestamp(self) -> datetime:
         """Now, in UTC."""
         return datetime.now(UTC)
+
+    def hold_updates(self, reason: str = "", timeout: float | None = None) -> Hold:
+        """From now on no deployment restarts anything on this machine, until the Hold is released,
+        or this process ends.
+
+            with node.hold_updates("driving to the dock"):
+                drive()
+
+        or `hold = node.hold_updates()`, and `hold.release()` later. While the machine is being
+        switched, it waits until that is over: for `timeout` seconds at most, then it raises
+        TimeoutError. Raises RuntimeError when the node is asked to stop meanwhile, ValueError for a
+        timeout that is negative or NaN.
+        """
+        _deadline(timeout)
+        return self._part.hold_updates(reason, timeout)
 
     def restart_count(self) -> int:
         return self._part.restarts

@@ -28,6 +28,7 @@ from dora.protocol.supervision import (
     notify_status,
 )
 from dora.protocol.traffic import Traffic
+from dora.protocol.updates import Hold
 from dora.reporter import Reporter
 from dora.sample import Draft
 from dora.stream import EventStream
@@ -116,6 +117,18 @@ class Participation:
         Raises KeyError for an output that the node does not have."""
         for publisher in self._publishers[output]:
             publisher.finish()
+
+    def hold_updates(self, reason: str, timeout: float | None) -> Hold:
+        """Raises TimeoutError, and RuntimeError when the node is asked to leave meanwhile."""
+        return Hold(reason, timeout, self._asked_to_stop)
+
+    def _asked_to_stop(self) -> bool:
+        if self.stream.stopped:
+            return True
+        if self._control is None or not self._control.asked_to_stop():
+            return False
+        self._control.remind()  # the event stream may wait for it in another thread
+        return True
 
     def end(self, *, failed: bool | None = None) -> None:
         """Closes the outputs unless the node may come back, then gives everything back.

@@ -23,15 +23,24 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     unlock       deployment
     lock_all, unlock_all   owner          keeps everybody from locking anything
     break_lock   deployment               broken: {owner, since} | null; whoever holds it is refused
+    holds                                 holds: who holds updates up here: [{deployment, unit,
+                                          owner, reason, since}]; a pause has an owner, no unit
+    pause        owner, reason?           nothing is switched here until `resume`    pause
+    resume                                pause: what it was | null
+    claim        deployment, regardless?; needs the lock    nobody can hold updates up from now on,
+                                          until the lock and the trial that follows are over
+    unclaim      deployment; needs the lock    it is not going to be switched after all
     activate     deployment, profile, creator, expected (hash | null), confirm_timeout?, revision?,
-                 note?; needs the lock    number, previous (what it would go back to), pending |
+                 note?; needs the lock; claims if it is not claimed and some process changes
+                                          number, previous (what it would go back to), pending |
                                           null, started, restarted, stopped, kept
     confirm      deployment, number       what is on trial stays. Needs no lock
     revert       deployment, reason; needs the lock    number that runs again | null
     prune        keep; needs `lock_all`   removed: {deployment: numbers}; closure: store paths that
                                           running units need
-    stop         deployment; needs the lock       stopped: names, once all have ended
-    restart      deployment, unit
+    stop         deployment, force?; needs the lock; claims as `activate`, with `force` regardless;
+                                          stopped: names, once all have ended
+    restart      deployment, unit, force?
     watch        deployment?              lines without end: the first has `units` with all states,
                                           later ones those that changed, or `heartbeat`: time
     logs         deployment, units?, tail?, follow?    {"ok": true}, then lines {unit, line};
@@ -46,8 +55,9 @@ last_lines} | null), generation, fingerprint. In `watch` one that has gone has s
 With a `confirm_timeout` (seconds) an activated generation is on trial: unless it is confirmed in
 that time, the machine goes back to `previous` by itself, or to nothing.
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
-missing_paths (with paths), unknown (no such deployment or unit), gone_back (with current),
-not_pending (with current), upgrade_failed, io, internal.
+held (with holds), updating (it cannot be paused while it is switched), missing_paths (with paths),
+unknown (no such deployment or unit), gone_back (with current), not_pending (with current),
+upgrade_failed, io, internal.
 """
 
 from __future__ import annotations

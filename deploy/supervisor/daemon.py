@@ -33,6 +33,7 @@ from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.sockets import Place
 from deploy.supervisor.switch import Switch
+from deploy.supervisor.updates import Updates
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -110,16 +111,24 @@ class Daemon:
         locks = Locks(time.monotonic)
         # who let the time of a trial pass is cut off, and its lock with it
         self._switch = Switch(self._engine, self._deployments, on_expiry=locks.break_lock)
+        self._updates = Updates(
+            self.layout,
+            needed=lambda name: locks.get(name) is not None or self._pending(name),
+            units=lambda: [key for key, slot in self._engine.units.slots.items() if slot.pid],
+            clock=time.time,
+        )
         self._operations = Operations(
             self._engine,
             self._deployments,
             self._switch,
             locks,
+            self._updates,
             agent=self.agent,
             upgrade=self._upgrade,
             stay=self._stay,
         )
         self._adopt()
+        self._updates.take_over(filter(self._pending, self._deployments.names()))
         self._listener = self._listen()
         server = await asyncio.start_unix_server(self._connected, sock=self._listener)
         log.info(
@@ -132,6 +141,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._switch.close()
+        self._updates.close()
         self._engine.leave()
         remove(self.layout.socket)
         if self._idle:
@@ -164,6 +174,9 @@ class Daemon:
         self._was_active = bool(current) or bool(slots)
         self._engine.adopt(slots, current, self._inherited.notify, self._inherited.sockets)
         self._switch.resume()
+
+    def _pending(self, deployment: str) -> bool:
+        return self._deployments.pending(deployment) is not None
 
     def _listen(self) -> socket.socket:
         if self._inherited.listener is not None:
@@ -305,6 +318,6 @@ def _try(argv: List[str]) -> subprocess.CompletedProcess[bytes]:
 
 def _empty(layout: Layout) -> None:
     """Removes what the supervisor keeps in `run`, but for its lock."""
-    for path in (layout.journal, layout.supervisor_log):
+    for path in (layout.journal, layout.supervisor_log, layout.updates):
         remove(path)
     shutil.rmtree(str(layout.notifications), ignore_errors=True)

@@ -17,6 +17,7 @@ from deploy.supervisor.engine import Engine
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.logs import Follower
+from deploy.supervisor.process import remove
 from deploy.supervisor.slot import Key, State
 from deploy.supervisor.state import Difference
 
@@ -85,6 +86,7 @@ class Foreground:
             self._engine.leave()
             for name in names:
                 self._deployments.clear(name)
+            remove(self.layout.updates)
             unlock(self.layout, self._lock)
 
     def activate(self, profile: Profile) -> Difference:

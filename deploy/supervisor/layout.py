@@ -72,6 +72,11 @@ class Layout:
     def secrets(self, deployment: str) -> Path:
         return self.root / "secrets" / deployment
 
+    @property
+    def paused(self) -> Path:
+        """The note that somebody paused this machine; it survives a reboot."""
+        return self.root / "paused.json"
+
     # units
     def state(self, deployment: str, unit: str) -> Path:
         return self.root / "state" / deployment / unit
@@ -88,6 +93,15 @@ class Layout:
     def control(self, deployment: str, unit: str) -> Path:
         """The FIFO on which a unit is asked to leave."""
         return self.unit_run(deployment) / f"{unit}.control"
+
+    def hold(self, deployment: str, unit: str) -> Path:
+        """The note of a unit that holds updates up."""
+        return self.unit_run(deployment) / f"{unit}.hold"
+
+    @property
+    def updates(self) -> Path:
+        """The lock between those who switch and those who must not be disturbed."""
+        return self.run / "updates.lock"
 
     @property
     def notifications(self) -> Path:

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Set
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
 from deploy.profile import Profile
 from deploy.store.path import TREE_NAME
@@ -17,6 +17,8 @@ from deploy.supervisor.locks import EVERYTHING, Locks
 from deploy.supervisor.process import boot_id
 from deploy.supervisor.slot import Key
 from deploy.supervisor.switch import Switch
+from deploy.supervisor.updates import Updates
+from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ RESERVED = (  # in `run`
     "supervisor.lock",
     "supervisor.log",
     "units.json",
+    "updates.lock",
 )
 
 Answer = Dict[str, Any]
@@ -40,6 +43,7 @@ class Operations:
         deployments: Deployments,
         switch: Switch,
         locks: Locks,
+        updates: Updates,
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
@@ -50,6 +54,7 @@ class Operations:
         self.deployments = deployments
         self.switch = switch
         self.locks = locks
+        self.updates = updates
         self._agent = agent
         self._upgrade = upgrade
         self._stay = stay
@@ -68,6 +73,11 @@ class Operations:
             "lock_all": self._lock_all,
             "unlock_all": self._unlock_all,
             "break_lock": self._break_lock,
+            "holds": self._holds,
+            "pause": self._pause,
+            "resume": self._resume,
+            "claim": self._claim,
+            "unclaim": self._unclaim,
             "activate": self._activate,
             "confirm": self._confirm,
             "revert": self._revert,
@@ -159,6 +169,7 @@ class Operations:
 
     async def _unlock(self, request: Request, session: object) -> Answer:
         self.locks.release(request.name("deployment"), session)
+        self.updates.look()
         return {}
 
     async def _lock_all(self, request: Request, session: object) -> Answer:
@@ -172,6 +183,30 @@ class Operations:
     async def _break_lock(self, request: Request, session: object) -> Answer:
         lock = self.locks.break_lock(request.name("deployment"))
         return {"broken": None if lock is None else lock.to_json()}
+
+    async def _holds(self, request: Request, session: object) -> Answer:
+        return {"holds": [hold.to_json() for hold in self.updates.holds()]}
+
+    async def _pause(self, request: Request, session: object) -> Answer:
+        owner, reason = request.text("owner"), request.optional_text("reason") or ""
+        log.info("updates are paused by %s", owner)
+        return {"pause": self.updates.pause(owner, reason).to_json()}
+
+    async def _resume(self, request: Request, session: object) -> Answer:
+        pause = self.updates.resume()
+        return {"pause": None if pause is None else pause.to_json()}
+
+    async def _claim(self, request: Request, session: object) -> Answer:
+        name = request.name("deployment")
+        self.locks.check(name, session)
+        self.updates.claim(name, regardless=request.flag("regardless"))
+        return {}
+
+    async def _unclaim(self, request: Request, session: object) -> Answer:
+        name = request.name("deployment")
+        self.locks.check(name, session)
+        self.updates.release(name)
+        return {}
 
     async def _activate(self, request: Request, session: object) -> Answer:
         name, creator = request.name("deployment"), request.text("creator")
@@ -199,6 +234,9 @@ class Operations:
                 f"{len(missing)} store paths are missing, {missing[0]} among them",
                 paths=missing,
             )
+        before = () if current is None else current.profile.units
+        if not self.updates.claimed(name) and disturbs(before, profile.units):
+            self.updates.claim(name)
         activation = self.switch.activate(
             profile, creator, confirm_timeout=confirm_timeout, revision=revision, note=note
         )
@@ -259,6 +297,8 @@ class Operations:
     async def _stop(self, request: Request, session: object) -> Answer:
         name = request.name("deployment")
         self.locks.check(name, session)
+        if not self.updates.claimed(name):
+            self.updates.claim(name, regardless=request.flag("force"))
         self.switch.forget(name)  # first: whatever happens now, it does not come back
         names = [state["name"] for state in self.engine.states(name)]
         log.info("%s: stops", name)
@@ -268,6 +308,8 @@ class Operations:
 
     async def _restart(self, request: Request, session: object) -> Answer:
         key = Key(request.name("deployment"), request.name("unit"))
+        if not request.flag("force"):
+            self.updates.check()
         try:
             self.engine.restart(key)
         except KeyError:
@@ -278,3 +320,9 @@ class Operations:
     async def _do_upgrade(self, request: Request, session: object) -> Answer:
         await self._upgrade(request.text("agent"), request.optional_text("python"))
         return {}
+
+
+def disturbs(before: Sequence[Unit], after: Sequence[Unit]) -> bool:
+    """Whether a process would start, end or be replaced if these units came after those."""
+    fingerprints = [{unit.name: unit.fingerprint for unit in units} for units in (before, after)]
+    return fingerprints[0] != fingerprints[1]

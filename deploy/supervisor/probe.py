@@ -14,6 +14,7 @@ from typing import Any, Dict, List
 
 from deploy.supervisor.deployments import Deployments
 from deploy.supervisor.detach import supervisor_facts
+from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
 
@@ -26,6 +27,7 @@ def facts(layout: Layout) -> Dict[str, Any]:
 
     `memory` and `disk_free` are bytes; `deployments` is read from the disk, supervisor or not.
     """
+    pause = read_pause(layout)
     return {
         "arch": platform.machine(),
         "system": platform.system(),
@@ -44,6 +46,7 @@ def facts(layout: Layout) -> Dict[str, Any]:
         "taskset": shutil.which("taskset", path=DEFAULT_PATH) is not None,
         "supervisor": supervisor_facts(layout),
         "deployments": Deployments(layout).summary(),
+        "pause": None if pause is None else pause.to_json(),
         "free_ports": free_ports(),
     }
 

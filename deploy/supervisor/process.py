@@ -4,8 +4,9 @@ What a unit finds in its environment beside its own `env`: HOME, PATH, LANG, USE
 DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave, `status` to say READY=1 again
 if it is; other lines are to be ignored), NOTIFY_SOCKET (sd_notify's), DEPLOY_RESTARTS (how often it
 was restarted), DEPLOY_FINGERPRINT (by which supervisors know it), WATCHDOG_USEC if it has a
-watchdog (sd_watchdog_enabled's), and LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID if it has sockets
-(sd_listen_fds').
+watchdog (sd_watchdog_enabled's), DEPLOY_UPDATES and DEPLOY_HOLD (a file to lock, and one for a
+note, to hold updates up: see `deploy.supervisor.updates`), and LISTEN_FDS, LISTEN_FDNAMES,
+LISTEN_PID if it has sockets (sd_listen_fds').
 """
 
 from __future__ import annotations
@@ -159,6 +160,8 @@ class Processes:
             NOTIFY_SOCKET=str(self.layout.notify(*key)),
             DEPLOY_RESTARTS=str(restarts),
             DEPLOY_FINGERPRINT=unit.fingerprint,
+            DEPLOY_UPDATES=str(self.layout.updates),
+            DEPLOY_HOLD=str(self.layout.hold(*key)),
         )
         if unit.watchdog:
             environment["WATCHDOG_USEC"] = str(max(1, round(unit.watchdog * 1e6)))
@@ -220,8 +223,9 @@ class Processes:
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def clean(self, key: Key) -> None:
-        """Removes the control pipe of a unit that has no process."""
+        """Removes the control pipe, and the note of a hold, of a unit that has no process."""
         remove(self.layout.control(*key))
+        remove(self.layout.hold(*key))
 
     def forget(self) -> None:
         """Leaves all children to whoever comes next; called right before this process ends."""

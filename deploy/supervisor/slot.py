@@ -68,6 +68,7 @@ class Slot:
     hung: bool = False  # its watchdog expired
     answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
     again: bool = False  # somebody asked for a restart
+    leave_by: Optional[float] = None  # when it is asked to leave even if those before it are there
     step: Optional[Step] = None
     deadline: Optional[float] = None  # of the next step of the ladder, or of the backoff
 
@@ -103,6 +104,11 @@ class Slot:
     def order(self) -> int:
         unit = self.actual if self.pid is not None else self.wanted
         return unit.order if unit is not None else 0
+
+    @property
+    def rank(self) -> int:
+        unit = self.actual if self.pid is not None else self.wanted
+        return unit.rank if unit is not None else 0
 
     @property
     def settled(self) -> bool:

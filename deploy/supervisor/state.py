@@ -23,6 +23,7 @@ from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
 
 ANSWER = 5.0  # seconds for a unit to say again that it is ready; then it is taken as ready
+DRAIN = 2.0  # seconds for which a unit may still hear those of a higher rank that leave before it
 SPAWN_RETRY = 1.0  # seconds: what could not be started at all is not tried in a tight loop
 
 
@@ -80,6 +81,8 @@ class Units:
             slot.generation = generation
             if slot.pid is not None:
                 names["restarted" if slot.leaving else "kept"].append(name)
+                if slot.same:
+                    slot.actual = unit  # what else there is about it needs no new process
             elif fresh or not slot.same:
                 names["started" if fresh else "restarted"].append(name)
                 self._begin(slot, now)
@@ -223,7 +226,7 @@ class Units:
         slot.exit = exit
         slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
-        slot.beat, slot.hung, slot.answer_by = None, False, None
+        slot.beat, slot.hung, slot.answer_by, slot.leave_by = None, False, None, None
         if slot.wanted is not None and leaves:
             restarts = slot.restarts + 1 if slot.same else 0
             self._begin(slot, now)
@@ -260,6 +263,7 @@ class Units:
         times += [slot.start_deadline for slot in self.slots.values()]
         times += [slot.watchdog_deadline for slot in self.slots.values()]
         times += [slot.answer_by for slot in self.slots.values()]
+        times += [slot.leave_by for slot in self.slots.values() if slot.step is None]
         return min((time for time in times if time is not None), default=None)
 
     def gone(self, deployment: str) -> bool:
@@ -339,14 +343,14 @@ class Units:
     def _advance(self, now: float) -> List[Action]:
         """Starts and stops whose turn has come."""
         actions: List[Action] = []
-        for key, slot in list(self.slots.items()):
+        for key, slot in sorted(self.slots.items(), key=lambda item: item[1].rank):
             if slot.wanted is None and slot.pid is None:
                 self.departed[key] = self.slots.pop(key)
                 self._changed.add(key)
                 continue
             peers = [peer for other, peer in self._of(key.deployment) if other != key]
             if slot.doomed and slot.step is None:
-                if not any(peer.leaving and peer.order > slot.order for peer in peers):
+                if not self._kept(slot, peers, now):
                     actions += self._climb(slot, now)
             elif slot.state is State.BACKOFF:
                 if slot.deadline is not None and now >= slot.deadline:
@@ -359,6 +363,19 @@ class Units:
                 if not leaving and not held:
                     actions.append(self._spawn(slot, now))
         return actions
+
+    def _kept(self, slot: Slot, peers: Iterable[Slot], now: float) -> bool:
+        """Whether one that is to leave stays yet, for others that leave before it. Those of a
+        higher order are waited for; those of a higher rank for a moment only: they may be deaf, and
+        one after the other would take long."""
+        leaving = [peer for peer in peers if peer.leaving]
+        if any(peer.order > slot.order for peer in leaving):
+            return True
+        if not any(peer.order == slot.order and peer.rank > slot.rank for peer in leaving):
+            return False
+        if slot.leave_by is None:
+            slot.leave_by = now + DRAIN
+        return now < slot.leave_by
 
     def _spawn(self, slot: Slot, now: float) -> Spawn:
         assert slot.wanted is not None

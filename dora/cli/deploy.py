@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from deploy.batches import Serial
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
@@ -28,6 +29,9 @@ from dora.coordinator.watch import Line, watch
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @files.confirm_timeout_option
 @files.no_rollback_option
+@files.serial_option
+@files.wait_option
+@files.ignore_holds_option
 @exiting
 @on_fleet
 async def command(
@@ -37,6 +41,9 @@ async def command(
     dry_run: bool,
     confirm_timeout: float | None,
     no_rollback: bool,
+    serial: Serial | None,
+    wait: float,
+    ignore_holds: bool,
     fleet: Fleet,
 ) -> Exit:
     """Make the machines of the inventory run the dataflow FLOW, then watch it.
@@ -59,6 +66,9 @@ async def command(
             found.sessions,
             rollback=not no_rollback,
             confirm_timeout=confirm_timeout,
+            serial=serial,
+            wait=wait,
+            regardless=ignore_holds,
             emit=out.event,
         )
         if out.as_json:

@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from deploy.errors import ConnectionFailed, DeployError, InvalidFile, LockHeld, Refused
+from deploy.errors import (
+    ConnectionFailed,
+    DeployError,
+    InvalidFile,
+    LockHeld,
+    Refused,
+    UpdatesHeld,
+)
 from dora.errors import DataflowError, DoraError, PlacementError
 
 
@@ -32,7 +39,9 @@ def exit_code(error: BaseException) -> Exit:
         return Exit.INVALID
     if isinstance(error, ConnectionFailed):
         return Exit.UNREACHABLE
-    if isinstance(error, LockHeld) or (isinstance(error, Refused) and error.code == "stale"):
+    if isinstance(error, LockHeld | UpdatesHeld):
+        return Exit.CONFLICT
+    if isinstance(error, Refused) and error.code in ("stale", "updating"):
         return Exit.CONFLICT
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED

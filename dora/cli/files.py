@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from deploy.batches import Serial
 from deploy.errors import InventoryError
 from deploy.inventory import Inventory, Machine, load, select
 from deploy.profile import NAME
@@ -50,6 +51,40 @@ no_rollback_option = click.option(
 )
 
 
+wait_option = click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for those who hold updates up, once everything is copied.",
+)
+ignore_holds_option = click.option(
+    "--ignore-holds", is_flag=True, help="Switch although somebody holds updates up."
+)
+
+
+class SerialType(click.ParamType[Serial]):
+    """`3` or `25%`."""
+
+    name = "serial"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Serial:
+        try:
+            return value if isinstance(value, Serial) else Serial.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+serial_option = click.option(
+    "--serial",
+    type=SerialType(),
+    metavar="N|N%",
+    help="Switch so many machines at a time; a batch that fails stops the rest.",
+)
+
+
 def plain_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not NAME.match(value):
         raise click.BadParameter(f"{value!r} is not a plain name: letters, digits, `_`, `.`, `-`")
@@ -76,7 +111,7 @@ def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
     )
 
 
-def chosen(inventory: Inventory, limit: str | None) -> tuple[Machine, ...]:
+def chosen(inventory: Inventory, limit: str | None, option: str = "--limit") -> tuple[Machine, ...]:
     """The machines that `--limit` selects; all without it."""
     if not limit:
         return tuple(inventory.machines.values())
@@ -86,7 +121,7 @@ def chosen(inventory: Inventory, limit: str | None) -> tuple[Machine, ...]:
         text = "; ".join(
             f"{it.message} ({it.hint})" if it.hint else it.message for it in error.issues
         )
-        raise click.UsageError(f"--limit: {text}") from error
+        raise click.UsageError(f"{option}: {text}") from error
 
 
 def read_flow(flow: str, out: Output, *, runnable: bool = True) -> Dataflow:

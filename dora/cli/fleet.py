@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.connection.connect import Connections
@@ -24,6 +24,12 @@ class Fleet:
     machines: tuple[Machine, ...]
     connections: Connections
     out: Output
+
+    def only(self, pattern: str) -> Fleet:
+        """Those of the inventory that a command's argument selects, and `--limit` leaves."""
+        names = {machine.id for machine in self.machines}
+        found = files.chosen(self.inventory, pattern, "MACHINES")
+        return replace(self, machines=tuple(it for it in found if it.id in names))
 
     @asynccontextmanager
     async def contact(self) -> AsyncIterator[Contact]:

@@ -27,6 +27,8 @@ def describe(event: events.Event, *, verbose: bool) -> str | None:
                 return None
             rate = size / max(seconds, 1e-3)
             return f"{machine}: copied {human_bytes(size)} at {human_bytes(rate)}/s"
+        case events.Waiting(machine, error):
+            return f"[yellow]{machine}: waits:[/yellow] {escape(error.reason)}"
         case events.Activated(machine, generation, started, restarted, stopped, kept):
             parts = [
                 f"{len(units)} {word}"

@@ -19,6 +19,8 @@ COLOURS = {
     "unchanged": "dim",
     "deployed": "green",
     "failed": "red",
+    "held": "yellow",
+    "skipped": "yellow",
     "rolled_back": "yellow",
     "unconfirmed": "yellow",
 }
@@ -64,7 +66,7 @@ def deployed_json(result: Deployed, prepared: Prepared | None, found: Contact) -
 
 
 def _outcome(result: Deployed, found: Contact) -> str:
-    for outcome in ("unconfirmed", "rolled_back"):
+    for outcome in ("unconfirmed", "rolled_back", "held"):
         if any(row.outcome == outcome for row in result.machines):
             return outcome
     if not result.healthy:

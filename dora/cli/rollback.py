@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.apply import Closures
+from deploy.batches import Serial
 from deploy.store.local import LocalStore
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
@@ -22,6 +23,9 @@ from dora.coordinator.rollback import histories, plan_back
 @click.option("--to", metavar="REVISION", help="Its number or name, as `dora generations` says.")
 @files.confirm_timeout_option
 @files.no_rollback_option
+@files.serial_option
+@files.wait_option
+@files.ignore_holds_option
 @exiting
 @on_fleet
 async def command(
@@ -29,6 +33,9 @@ async def command(
     to: str | None,
     confirm_timeout: float | None,
     no_rollback: bool,
+    serial: Serial | None,
+    wait: float,
+    ignore_holds: bool,
     fleet: Fleet,
 ) -> Exit:
     """Bring DEPLOYMENT back to an earlier revision: the one before, or --to another.
@@ -49,6 +56,9 @@ async def command(
             rollback=not no_rollback,
             confirm_timeout=confirm_timeout,
             note=f"rollback to {revision.number}",
+            serial=serial,
+            wait=wait,
+            regardless=ignore_holds,
             emit=out.event,
         )
         out.result(deployed_json(result, None, found), lambda console: None)

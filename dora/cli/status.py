@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.errors import held_by
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.logs import only_deployment
@@ -71,6 +72,8 @@ def _text(console: Console, result: Status) -> None:
             since = time.strftime("%H:%M:%S", time.localtime(lock["since"]))
             owner = escape(str(lock["owner"]))
             console.print(f"[yellow]{machine}:[/yellow] {deployment} is locked by {owner}, {since}")
+        for hold in facts.get("holds", ()):
+            console.print(f"[yellow]{machine}:[/yellow] updates are {escape(held_by(hold))}")
         for deployment, number in facts.get("trials", {}).items():
             console.print(
                 f"[yellow]{machine}:[/yellow] {deployment}: generation {number} is on trial"

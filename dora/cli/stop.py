@@ -12,10 +12,12 @@ from dora.coordinator.stop import stop
 
 @click.command("stop")
 @click.argument("deployment", required=False)
+@click.option("--force", is_flag=True, help="Stop although somebody holds updates up.")
 @exiting
 @on_fleet
 async def command(
     deployment: str | None,
+    force: bool,
     fleet: Fleet,
 ) -> Exit:
     """Stop all nodes of DEPLOYMENT. Their state, logs and generations are kept."""
@@ -24,7 +26,7 @@ async def command(
         if not found.sessions:
             return Exit.UNREACHABLE
         name, _ = only_deployment(found.sessions, deployment)
-        rows = await stop(name, found.sessions, out.event)
+        rows = await stop(name, found.sessions, force=force, emit=out.event)
         data = {
             "deployment": name,
             "machines": [
@@ -46,7 +48,7 @@ async def command(
                 out.say(f"{name}: nothing runs")
 
         out.result(data, text)
-        for row in rows:
-            if row.error:
-                return exit_code(row.error)
+        codes = [exit_code(row.error) for row in rows if row.error]
+        if codes:
+            return Exit.CONFLICT if Exit.CONFLICT in codes else codes[0]
         return exit_of(found)

@@ -19,6 +19,7 @@ from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
 from dora.compile import cores, dataplane
 from dora.compile.packaging import Package, Packaging
 from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
+from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.model import Placement
@@ -107,6 +108,10 @@ def _machine(
                 restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
             )
         )
+    # Consumers before producers; numbered for this machine alone, so that less of it ever changes.
+    there = ranks(dataflow)
+    levels = sorted({there[node.id] for node in nodes})
+    rank = {node.id: levels.index(there[node.id]) for node in nodes}
     for node in nodes:
         layers = layers_of(node.id, wiring)
         config = NodeConfig(
@@ -138,6 +143,7 @@ def _machine(
                 ),
                 start_timeout=node.startup_timeout or DEFAULT_START_TIMEOUT,
                 order=1,
+                rank=rank[node.id],
                 # Held by the supervisor, so that readers may come before their producer, and find
                 # it again after it was killed.
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
@@ -166,6 +172,7 @@ def _unit(
     restart: RestartPolicy,
     start_timeout: float = DEFAULT_START_TIMEOUT,
     order: int = 0,
+    rank: int = 0,
     sockets: tuple[Socket, ...] = (),
     health: tuple[HealthCommand, ...] = (),
     checks: Mapping[str, Source] | None = None,
@@ -181,6 +188,7 @@ def _unit(
         start_timeout=start_timeout,
         restart=restart,
         order=order,
+        rank=rank,
         sockets=sockets,
         health=health,
     )

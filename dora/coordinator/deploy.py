@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.apply import Closures, MachineResult, Options, apply
+from deploy.batches import Serial
 from deploy.errors import MachineError
 from deploy.events import Emit, MachineFailed, ignore
 from deploy.plan import Plan
@@ -48,6 +49,9 @@ async def deploy(
     *,
     rollback: bool = True,
     confirm_timeout: float | None = None,
+    serial: Serial | None = None,
+    wait: float = 0.0,
+    regardless: bool = False,
     emit: Emit = ignore,
 ) -> Deployed:
     """As `carry_out`, with what the files ask for."""
@@ -57,6 +61,9 @@ async def deploy(
         sessions,
         rollback=rollback,
         confirm_timeout=confirm_timeout,
+        serial=serial,
+        wait=wait,
+        regardless=regardless,
         emit=emit,
     )
 
@@ -68,10 +75,14 @@ async def carry_out(
     *,
     rollback: bool = True,
     confirm_timeout: float | None = None,
+    serial: Serial | None = None,
+    wait: float = 0.0,
+    regardless: bool = False,
     note: str = "",
     emit: Emit = ignore,
 ) -> Deployed:
-    """Makes the plan so; machines that are up to date and healthy are not even locked.
+    """Makes the plan so; machines that are up to date and healthy are not even locked. The rest is
+    as in `deploy.apply.Options`.
     Raises LockHeld while somebody else deploys."""
     rows = {row.machine: row for row in plan.machines}
     results: dict[str, MachineResult] = {}
@@ -101,6 +112,9 @@ async def carry_out(
             owner=owner(),
             rollback=rollback,
             confirm_timeout=confirm_timeout,
+            serial=serial,
+            wait=wait,
+            regardless=regardless,
             revision=new_revision(time.time(), secrets.token_hex(2), after=_newest(sessions)),
             note=note,
         )

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.errors import MachineError
+from deploy.errors import MachineError, Refused
 from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.traffic import Traffic
+
+Holds = tuple[Mapping[str, Any], ...]  # as the supervisor's `holds` tells
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
     machine that is away are listed as `unknown`."""
 
     locks: dict[str, Mapping[str, Any]] = {}
+    holds: dict[str, Holds] = {}
 
     async def ask(session: Session) -> tuple[list[NodeStatus], list[DataflowSummary]]:
         try:
             answer = await _machine(session, deployment)
             locks[session.machine.id] = await _locks(session)
+            holds[session.machine.id] = await holds_of(session)
             return answer
         except MachineError as error:  # lost since we reached it, or cannot tell
             contact.unreachable[session.machine.id] = error
@@ -88,6 +92,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
                 if installed.pending is not None
             },
             "locks": locks[name],
+            "holds": list(holds[name]),
         }
         for name, session in contact.sessions.items()
         if name not in contact.unreachable
@@ -145,6 +150,18 @@ async def _locks(session: Session) -> Mapping[str, Any]:
         return {}
     found = (await session.request("deployments"))["deployments"]
     return {name: it["lock"] for name, it in found.items() if it.get("lock") is not None}
+
+
+async def holds_of(session: Session) -> Holds:
+    """Who holds updates up there, and who paused the machine; of units only a supervisor knows."""
+    if not session.facts.supervisor.get("running"):
+        return () if session.facts.pause is None else (session.facts.pause,)
+    try:
+        return tuple((await session.request("holds"))["holds"])
+    except Refused as error:
+        if error.code == "unknown_op":  # an older one: the next deployment replaces it
+            return ()
+        raise
 
 
 def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:

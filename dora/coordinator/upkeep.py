@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy import agent
 from deploy.errors import MachineError
@@ -72,6 +72,33 @@ async def unlock(
         await _ready(session)
         broken = (await session.request("break_lock", deployment=deployment))["broken"]
         return None if broken is None else str(broken["owner"])
+
+    return await _everywhere(sessions, one, emit)
+
+
+async def pause(
+    sessions: Mapping[str, Session], reason: str, emit: Emit = ignore
+) -> dict[str, Mapping[str, Any] | MachineError]:
+    """Nothing is switched on these machines until `resume`, also after a reboot; machine -> the
+    pause. Refused where a deployment is being switched."""
+
+    async def one(session: Session) -> Mapping[str, Any]:
+        await _ready(session)
+        reply = await session.request("pause", owner=owner(), reason=reason)
+        return dict(reply["pause"])
+
+    return await _everywhere(sessions, one, emit)
+
+
+async def resume(
+    sessions: Mapping[str, Session], emit: Emit = ignore
+) -> dict[str, Mapping[str, Any] | MachineError | None]:
+    """Ends pauses; machine -> what it was."""
+
+    async def one(session: Session) -> Mapping[str, Any] | None:
+        await _ready(session)
+        found = (await session.request("resume"))["pause"]
+        return None if found is None else dict(found)
 
     return await _everywhere(sessions, one, emit)
 

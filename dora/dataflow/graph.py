@@ -6,13 +6,16 @@ it is needed: it takes longer than all else that a command does before it speaks
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, TypeVar
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource
 
 if TYPE_CHECKING:
     import networkx as nx
+
+Vertex = TypeVar("Vertex", bound=Hashable)
 
 DYNAMIC = "dynamic"  # the `path` of nodes that somebody else starts
 
@@ -48,6 +51,33 @@ def node_graph(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
                 output = f"{source.operator}/{source.output}" if source.operator else source.output
                 built.add_edge(source.node, node.id, output=output, input=name)
     return built
+
+
+def ranks(dataflow: Dataflow) -> dict[str, int]:
+    """How many others are fed, one through the other, by a node: 0 for those whose outputs nobody
+    reads; whoever feeds a node ranks higher. Nodes of a circle rank the same."""
+    readers: dict[str, set[str]] = {node: set() for node in dataflow.nodes}
+    for node in dataflow.nodes.values():
+        for wired in node.all_inputs.values():
+            if isinstance(wired.source, OutputSource) and wired.source.node != node.id:
+                readers.setdefault(wired.source.node, set()).add(node.id)
+    try:
+        return _ranks(readers)
+    except CycleError:
+        pass
+    import networkx as nx
+
+    circles = nx.condensation(nx.DiGraph(readers))
+    found = _ranks({circle: set(circles.successors(circle)) for circle in circles})
+    return {node: found[circle] for node, circle in circles.graph["mapping"].items()}
+
+
+def _ranks(readers: Mapping[Vertex, set[Vertex]]) -> dict[Vertex, int]:
+    """Raises CycleError."""
+    found: dict[Vertex, int] = {}
+    for vertex in TopologicalSorter(readers).static_order():
+        found[vertex] = max((found[reader] + 1 for reader in readers[vertex]), default=0)
+    return found
 
 
 def vertices(node: Node) -> Iterator[tuple[str, Mapping[str, Input]]]:

@@ -76,6 +76,11 @@ class ControlPipe:
         self._read()
         return STOP in self._unread
 
+    def remind(self) -> None:
+        """After `asked_to_stop`, for whoever waits for the pipe: `stop` comes once more."""
+        self._unread = [line for line in self._unread if line != STOP]
+        os.write(self._fd, f"{STOP}\n".encode())
+
     def close(self) -> None:
         """May be called twice."""
         fd, self._fd = self._fd, -1

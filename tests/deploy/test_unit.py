@@ -113,3 +113,12 @@ def test_a_profile_names_each_unit_and_document_safely() -> None:
     ):
         with pytest.raises((ValueError, TypeError)):
             Profile.from_json({**good, **change})
+
+
+def test_a_rank_is_no_reason_to_restart() -> None:
+    """A unit's place among others may change with every other unit of a dataflow."""
+    unit = Unit(name="a", argv=("run",), cwd="/")
+    ranked = replace(unit, rank=3)
+    assert unit.fingerprint == ranked.fingerprint
+    assert ranked == Unit.from_json(ranked.to_json())
+    assert "rank" not in unit.to_json()

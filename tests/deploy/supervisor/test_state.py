@@ -104,6 +104,48 @@ def test_starts_wait_for_lower_orders_to_be_ready() -> None:
     assert ["spawn b", "spawn c"] == history.take()
 
 
+def test_starts_go_by_rank_without_waiting() -> None:
+    """Consumers are there a moment before their producers; none waits until another is ready."""
+    slow = {"order": 1, "readiness": "notify"}
+    history = History(
+        unit("camera", rank=2, **slow), unit("view", rank=0, **slow), unit("filter", rank=1, **slow)
+    )
+    assert ["spawn view", "spawn filter", "spawn camera"] == history.take()
+
+
+def test_producers_leave_before_their_consumers() -> None:
+    """What they said last is still heard; then the new ones start, consumers first."""
+    history = History(unit("camera", rank=1), unit("view"))
+    history.take()
+    history.activate(unit("camera", rank=1, env={"A": "1"}), unit("view", env={"A": "1"}))
+    assert ["ask camera"] == history.take()
+    history.exited("camera")
+    assert ["ask view"] == history.take()
+    history.exited("view")
+    assert ["spawn view", "spawn camera"] == history.take()
+
+
+def test_a_deaf_producer_keeps_its_consumers_for_a_moment_only() -> None:
+    """A chain of them would take minutes to stop."""
+    history = History(unit("camera", rank=2), unit("filter", rank=1), unit("view"))
+    history.take()
+    history.stop()
+    history.wait(1.9)
+    assert ["ask camera"] == history.take()
+    history.wait(0.2)
+    assert ["ask view", "ask filter"] == history.take()
+
+
+def test_a_unit_whose_rank_alone_changed_keeps_its_process() -> None:
+    """And leaves by its new rank."""
+    history = History(unit("camera", rank=1), unit("view"))
+    history.take()
+    history.activate(unit("camera"), unit("view", rank=1))
+    assert [] == history.take()
+    history.stop()
+    assert ["ask view"] == history.take()
+
+
 def test_who_does_not_become_ready_is_waited_for_until_its_start_timeout() -> None:
     """Then the others start; it stays, and is told to be late until it says READY."""
     history = History(unit("a", readiness="notify", start_timeout=5), unit("b", order=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dora.dataflow.graph import cycles_within, graph, node_graph, starters, unreached
+from dora.dataflow.graph import cycles_within, graph, node_graph, ranks, starters, unreached
 from dora.dataflow.load import loads
 from dora.errors import DataflowError
 
@@ -171,3 +171,20 @@ def test_thousands_of_operators_are_checked_in_reasonable_time() -> None:
     assert [f"f.yml:{count + 4}:10: nobody reads the output x of rt/op{count - 1}"] == [
         str(issue) for issue in loaded.warnings
     ]
+
+
+def test_whoever_feeds_a_node_ranks_higher() -> None:
+    """Several ways to one reader: the longest counts. Nodes that nobody reads are the lowest."""
+    assert {"camera": 2, "rt": 1, "sink": 0} == ranks(loads(MIXED).dataflow)
+
+
+def test_nodes_of_a_circle_rank_the_same() -> None:
+    """Who feeds them ranks higher still, who hears them lower."""
+    text = """\
+nodes:
+  - {id: view, path: v.py, inputs: {x: plan/x}}
+  - {id: plan, path: p.py, inputs: {y: drive/y, t: dora/timer/secs/1}, outputs: [x]}
+  - {id: drive, path: d.py, inputs: {x: plan/x, image: camera/image}, outputs: [y]}
+  - {id: camera, path: c.py, inputs: {t: dora/timer/secs/1}, outputs: [image]}
+"""
+    assert {"view": 0, "plan": 1, "drive": 1, "camera": 2} == ranks(loads(text).dataflow)
