@@ -29,7 +29,7 @@ from dora.protocol.runtime import OperatorConfig
 from dora.runtime.base import Context, Send
 from dora.runtime.errors import OperatorError
 from dora.runtime.metronome import Metronome, ticks_in
-from dora.runtime.wasm_imports import define_imports, running
+from dora.runtime.wasm_imports import CutOff, define_imports, running
 from dora.runtime.wasm_module import EXPORTS, OPTIONAL, compile_module
 from dora.status import DoraStatus
 
@@ -99,7 +99,7 @@ class WasmOperator:
         self._budget = budget
         self._left = 0  # ticks that the call may still take, counted
         self._started = 0  # from this tick on
-        self._raised: BaseException | None = None
+        self.raised: BaseException | None = None
         self._broken = False
         try:
             exports = self._timed(lambda: linker.instantiate(store, module)).exports(store)
@@ -168,13 +168,9 @@ class WasmOperator:
     def write(self, pointer: int, data: bytes) -> None:
         ctypes.memmove(self._address(pointer, len(data)), data, len(data))
 
-    def cut_off(self, error: BaseException) -> None:
-        self._raised = error
-        self._open().set_epoch_deadline(0)
-
     def excuse(self, since: int) -> None:
         now = self._metronome.ticks
-        if now != since and self._raised is None:
+        if now != since:
             self._left -= since - self._started
             self._started = now
             self._open().set_epoch_deadline(max(1, self._left))
@@ -239,15 +235,15 @@ class WasmOperator:
         self._metronome.begin()
         try:
             result = call()
-        except (Trap, WasmtimeError) as error:
+        except (Trap, WasmtimeError, CutOff) as error:
             self._broken = True
-            if self._raised is None:
+            if self.raised is None:
                 raise OperatorError(f"{self._name}: {self._reason(error)}") from error
         finally:
             self._metronome.end()
             running.caller = None
-        if self._raised is not None:
-            raised, self._raised = self._raised, None
+        if self.raised is not None:
+            raised, self.raised = self.raised, None
             if isinstance(raised, ValueError):  # it pointed to somewhere else
                 raise OperatorError(f"{self._name}: {raised}") from raised
             raise raised
@@ -256,7 +252,7 @@ class WasmOperator:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, Trap) and error.trap_code == TrapCode.INTERRUPT:
             return f"cut off: a call took longer than {self._budget:g} s"
-        return str(error).strip()
+        return str(error).strip() or "cut off"
 
     def _open(self) -> Store:
         if self._store is None:

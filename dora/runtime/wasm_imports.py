@@ -1,7 +1,6 @@
 """The functions that a WebAssembly operator can call, and all of the world that it sees.
 
-Node (>= 3.10). Defined once for all instances; `running` says whose call it is. No exception leaves
-them: wasmtime keeps only one for all threads.
+Node (>= 3.10). Defined once for all instances; `running` says whose call it is.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from wasmtime import FuncType, Linker, ValType
 
 from dora import arrow
+from dora.errors import DoraError
 from dora.runtime.base import Context, Send
 
 MODULE = "dora"
@@ -35,6 +35,7 @@ class Caller(Protocol):
     context: Context
     send: Send | None
     failure: str | None
+    raised: BaseException | None
 
     def read(self, pointer: int, length: int) -> bytes:
         """Raises ValueError for what lies outside of its memory."""
@@ -42,14 +43,16 @@ class Caller(Protocol):
     def write(self, pointer: int, data: bytes) -> None:
         """Raises ValueError for what lies outside of its memory."""
 
-    def cut_off(self, error: BaseException) -> None:
-        """Ends its call as soon as it has come back; the call then raises `error`."""
-
     def excuse(self, since: int) -> None:
         """The time from tick `since` on was spent in the runtime and does not count."""
 
     @property
     def tick(self) -> int: ...
+
+
+class CutOff(Exception):
+    """Ends the module's call. Says no more: wasmtime keeps one exception for all threads, so this
+    may come out of another call that ends just now."""
 
 
 running = threading.local()
@@ -69,8 +72,8 @@ def _guarded(function: Callable[..., Any], results: int) -> Callable[..., Any]:
             # i32 arrives signed; pointers and lengths are not.
             result = function(caller, *(argument & 0xFFFFFFFF for argument in arguments))
         except BaseException as error:
-            caller.cut_off(error)
-            result = FAILED
+            caller.raised = error
+            raise CutOff from error
         caller.excuse(since)
         return result if results else None
 
@@ -81,7 +84,7 @@ def _reported(caller: Caller, name: str, action: Callable[[], None]) -> int:
     """0, or -1 for what the runtime refuses; the reason is in the log."""
     try:
         action()
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except (DoraError, OSError, RuntimeError, TypeError, ValueError) as error:
         caller.context.log("error", f"{name}: {error}")
         return FAILED
     return 0

@@ -48,16 +48,15 @@ class Desk:
         self.lines.append((level, message))
 
     def send(self, output: str, value: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        plain = value.to_pylist() if isinstance(value, pa.Array) else list(value)
-        if isinstance(value, bytes) or value.type == pa.uint8():
-            plain = bytes(plain)
-        self.sent.append((output, plain))
+        if isinstance(value, pa.Array):
+            is_bytes = value.type == pa.uint8()
+            value = value.to_numpy().tobytes() if is_bytes else value.to_pylist()
+        self.sent.append((output, value))
 
 
 def message(name: str, value: Any = None, **metadata: Any) -> Any:
-    array = pa.array([], pa.uint8()) if value is None else pa.array(value)
-    if isinstance(value, bytes):
-        array = pa.array(np.frombuffer(value, np.uint8))
+    value = b"" if value is None else value
+    array = pa.array(np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value)
     return input_event(name, Message(Kind.DATA, T, metadata, lambda: array))
 
 
