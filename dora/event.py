@@ -155,6 +155,8 @@ def sent_at(event: Event) -> int:
 
 def is_precious(event: Event) -> bool:
     """Whether an undelivered event is thrown away last when a queue is full."""
+    if type(event) is dict:  # from within the runtime
+        return not PRECIOUS.isdisjoint(event["metadata"])
     return event._message is None or not PRECIOUS.isdisjoint(event._message.metadata)
 
 

@@ -129,14 +129,15 @@ def share(value: Any) -> Callable[[], Any]:
 
     Raises TypeError for a value that no Arrow array can carry.
     """
-    if _is_arrow(value):
+    if is_arrow(value):
         return _Parcel(value).open
     encoded = arrow.encode(value)
     buffer = encoded.buffer if isinstance(encoded.buffer, bytes) else bytes(encoded.buffer)
     return _Parcel(None, arrow.Encoded(encoded.form, buffer)).open
 
 
-def _is_arrow(value: Any) -> bool:
+def is_arrow(value: Any) -> bool:
+    """Without loading pyarrow: who has an array has loaded it."""
     pyarrow = sys.modules.get("pyarrow")
     return pyarrow is not None and isinstance(value, pyarrow.Array)
 
