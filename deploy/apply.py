@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deploy.batches import Serial, batches
+from deploy.comeback import come_back
 from deploy.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -32,13 +33,13 @@ from deploy.events import (
 )
 from deploy.plan import MachinePlan, Plan
 from deploy.profile import Profile
-from deploy.proof import prove
+from deploy.proof import last_lines, prove
 from deploy.session import Session
 from deploy.store.base import Objects
 from deploy.store.path import Manifest
 from deploy.store.remote import RemoteStore
+from deploy.trial import WINDOW, proving_time, trial_time
 
-SPARE = 30.0  # seconds for stopping what ran before, and for confirming
 KEEP_ALIVE = 5.0  # seconds between words to a machine whose lock we hold
 RETRY = 0.5  # seconds between attempts to confirm
 LOOK = 0.25  # seconds between looks whether somebody still holds updates up
@@ -65,7 +66,7 @@ class Options:
 
     owner: str  # user@laptop, for the lock and the generation
     rollback: bool = True
-    settle: float = 1.0  # seconds that a ready unit has to stay up
+    window: float = WINDOW  # seconds for which all units have to stay up
     confirm_timeout: float | None = None
     serial: Serial | None = None  # None: all machines at once
     wait: float = 0.0  # seconds
@@ -76,8 +77,7 @@ class Options:
     def timeout(self, plan: Plan) -> float:
         if self.confirm_timeout is not None:
             return self.confirm_timeout
-        profiles = [row.wanted for row in plan.machines if row.wanted is not None]
-        return SPARE + max((it.start_timeout for p in profiles for it in p.units), default=0.0)
+        return trial_time(plan, self.window)
 
 
 @dataclass
@@ -102,6 +102,8 @@ class MachineResult:
     error: MachineError | None = None
     units: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # last known states
     unhealthy: Mapping[str, str] = field(default_factory=dict)  # unit -> why
+    last_lines: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of those, if any
+    unrestored: Mapping[str, str] = field(default_factory=dict)  # of what was gone back to: why not
 
 
 async def apply(
@@ -318,23 +320,32 @@ class _Work:
 
     async def prove(self, row: MachinePlan) -> None:
         result = self.results[row.machine]
-        # The rest of the time is for going back while the machine still waits for our word.
-        limit = self._timeout - min(5.0, self._timeout / 4)
-        session, wanted = self._sessions[row.machine], _wanted(row, self._name)
-        proof = await prove(session, wanted, self._emit, settle=self._options.settle, limit=limit)
-        result.units, result.unhealthy = proof.states, proof.unhealthy
-        if proof.unhealthy:
-            raise _NotHealthy
+        session = self._sessions[row.machine]
+        limit, window = proving_time(self._timeout), self._options.window
+        await self._examine(row, session, self._emit, window, limit)
         on_trial = row.machine in self._trials  # a trial of the same may have been left here
         result.outcome = "deployed" if on_trial or not row.up_to_date else "unchanged"
         if row.wanted is None:
             result.generation = None
 
+    async def _examine(
+        self, row: MachinePlan, session: Session, emit: Emit, window: float, limit: float
+    ) -> None:
+        result, on_trial = self.results[row.machine], row.machine in self._trials
+        wanted = _wanted(row, self._name)
+        proof = await prove(session, wanted, emit, window=window, limit=limit, on_trial=on_trial)
+        result.units, result.unhealthy = proof.states, proof.unhealthy
+        said = {name: last_lines(proof.states.get(name, {})) for name in proof.unhealthy}
+        result.last_lines = {name: lines for name, lines in said.items() if lines}
+        if proof.unhealthy:
+            raise _NotHealthy
+
     async def reach(self, row: MachinePlan) -> None:
-        """Whether a new connection still gets in: what is on trial may have changed that."""
+        """Whether a new connection still gets in: what is on trial may have changed that. And
+        whether all is still well: other machines may have taken longer than this one."""
         if row.machine in self._trials:
             self._fresh[row.machine] = fresh = await self._sessions[row.machine].again()
-            await fresh.request("hello")
+            await self._examine(row, fresh, ignore, 0, 0)
 
     async def confirm(self, row: MachinePlan) -> None:
         if row.machine not in self._trials:
@@ -346,7 +357,6 @@ class _Work:
                 fresh = self._fresh.get(row.machine)
                 if fresh is None:
                     fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
-                    await fresh.start_supervisor()  # it may be that which hung up
                 await fresh.request("confirm", deployment=self._name, number=number)
                 del self._trials[row.machine]
                 return
@@ -384,8 +394,10 @@ class _Work:
             raise
         self._went_back(row, reason, number)
         del self._trials[row.machine]
-        status = await session.request("status", deployment=self._name)
-        result.units = {state["name"]: state for state in status["units"]}
+        back = await come_back(session, self._name, result.failed, number, self._emit)
+        result.units, result.unrestored = back.states, back.unrestored
+        said = {name: back.last_lines.get(name) for name in result.unhealthy}
+        result.last_lines = {**result.last_lines, **{n: it for n, it in said.items() if it}}
 
     async def _revert(self, session: Session, reason: str) -> int | None:
         """What is current afterwards."""

@@ -28,6 +28,7 @@ from dora.coordinator.watch import Line, watch
 @click.option("--detach", is_flag=True, help="Return once the deployment is healthy.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @files.confirm_timeout_option
+@files.window_option
 @files.no_rollback_option
 @files.serial_option
 @files.wait_option
@@ -40,6 +41,7 @@ async def command(
     detach: bool,
     dry_run: bool,
     confirm_timeout: float | None,
+    window: float,
     no_rollback: bool,
     serial: Serial | None,
     wait: float,
@@ -66,6 +68,7 @@ async def command(
             found.sessions,
             rollback=not no_rollback,
             confirm_timeout=confirm_timeout,
+            window=window,
             serial=serial,
             wait=wait,
             regardless=ignore_holds,

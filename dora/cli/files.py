@@ -14,6 +14,7 @@ from deploy.batches import Serial
 from deploy.errors import InventoryError
 from deploy.inventory import Inventory, Machine, load, select
 from deploy.profile import NAME
+from deploy.trial import WINDOW, proving_time
 from dora.cli.output import Output
 from dora.dataflow.files import check_files
 from dora.dataflow.load import load as load_dataflow
@@ -43,8 +44,30 @@ confirm_timeout_option = click.option(
     "--confirm-timeout",
     type=click.FloatRange(min=2),
     metavar="SECONDS",
+    is_eager=True,  # --window is checked against it
     help="How long a machine waits for our word before it goes back by itself "
     "[default: the longest start-up time, and 30 s].",
+)
+
+
+def _checked_window(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    timeout = ctx.params.get("confirm_timeout")
+    if timeout is not None and value >= proving_time(timeout):
+        raise click.BadParameter(
+            f"with --confirm-timeout {timeout:g} nodes have {proving_time(timeout):g} s to start "
+            f"and to stay up for {value:g} s; give more time, or a shorter window"
+        )
+    return value
+
+
+window_option = click.option(
+    "--window",
+    type=click.FloatRange(min=0),
+    default=WINDOW,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_checked_window,
+    help="How long all nodes have to stay up before what is new is trusted.",
 )
 no_rollback_option = click.option(
     "--no-rollback", is_flag=True, help="Leave an unhealthy deployment as it is."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.markup import escape
 
 from deploy import events
-from deploy.proof import health
+from deploy.proof import check_failed, health
 
 
 def describe(event: events.Event, *, verbose: bool) -> str | None:
@@ -58,8 +59,10 @@ def describe(event: events.Event, *, verbose: bool) -> str | None:
             return f"[green]{machine}: back after {away:.1f} s[/green]"
 
 
-def _unit(machine: str, state: dict[str, object], verbose: bool) -> str | None:
+def _unit(machine: str, state: dict[str, Any], verbose: bool) -> str | None:
     name, word = state["name"], state["state"]
+    if check_failed(state):
+        return f"[red]{machine}: {name} {escape(state['health']['error'])}[/red]"
     if word == "running":
         return f"[green]{machine}: {name} running[/green], pid {state['pid']}"
     why = health(state)

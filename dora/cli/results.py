@@ -26,6 +26,9 @@ COLOURS = {
 }
 
 
+SHOWN = 5  # of the last lines of a unit that failed; all that are kept are in the JSON
+
+
 def show_deployed(out: Output, result: Deployed) -> None:
     for row in result.machines:
         colour, word = COLOURS[row.outcome], row.outcome.replace("_", " ")
@@ -37,6 +40,10 @@ def show_deployed(out: Output, result: Deployed) -> None:
         out.say(f"[{colour}]{row.machine}: {word}[/{colour}] {', '.join(parts)}")
         for unit, why in row.unhealthy.items():
             out.say(f"  [red]{unit}[/red] {escape(why)}; see: dora logs {result.name} -n {unit}")
+            for line in row.last_lines.get(unit, ())[-SHOWN:]:
+                out.say(f"    [dim]{escape(line)}[/dim]")
+        for unit, why in row.unrestored.items():
+            out.say(f"  [red]{unit} does not run again:[/red] {escape(why)}")
 
 
 def deployed_json(result: Deployed, prepared: Prepared | None, found: Contact) -> dict[str, Any]:
@@ -90,6 +97,8 @@ def _machine_json(row: MachineResult) -> dict[str, Any]:
         "error": row.error.reason if row.error else None,
         "hint": row.error.hint if row.error else None,
         "unhealthy": dict(row.unhealthy),
+        "last_lines": {unit: list(lines) for unit, lines in row.last_lines.items()},
+        "unrestored": dict(row.unrestored),
         "units": {
             name: {"state": state.get("state"), "pid": state.get("pid")}
             for name, state in row.units.items()

@@ -22,6 +22,7 @@ from dora.coordinator.rollback import histories, plan_back
 @click.argument("deployment", required=False)
 @click.option("--to", metavar="REVISION", help="Its number or name, as `dora generations` says.")
 @files.confirm_timeout_option
+@files.window_option
 @files.no_rollback_option
 @files.serial_option
 @files.wait_option
@@ -32,6 +33,7 @@ async def command(
     deployment: str | None,
     to: str | None,
     confirm_timeout: float | None,
+    window: float,
     no_rollback: bool,
     serial: Serial | None,
     wait: float,
@@ -55,6 +57,7 @@ async def command(
             sessions,
             rollback=not no_rollback,
             confirm_timeout=confirm_timeout,
+            window=window,
             note=f"rollback to {revision.number}",
             serial=serial,
             wait=wait,

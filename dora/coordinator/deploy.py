@@ -18,6 +18,7 @@ from deploy.plan import Plan
 from deploy.profile import Profile
 from deploy.proof import health
 from deploy.session import Session
+from deploy.trial import WINDOW
 from dora.coordinator.prepare import Prepared
 from dora.coordinator.revisions import new_revision
 
@@ -49,6 +50,7 @@ async def deploy(
     *,
     rollback: bool = True,
     confirm_timeout: float | None = None,
+    window: float = WINDOW,
     serial: Serial | None = None,
     wait: float = 0.0,
     regardless: bool = False,
@@ -61,6 +63,7 @@ async def deploy(
         sessions,
         rollback=rollback,
         confirm_timeout=confirm_timeout,
+        window=window,
         serial=serial,
         wait=wait,
         regardless=regardless,
@@ -75,6 +78,7 @@ async def carry_out(
     *,
     rollback: bool = True,
     confirm_timeout: float | None = None,
+    window: float = WINDOW,
     serial: Serial | None = None,
     wait: float = 0.0,
     regardless: bool = False,
@@ -112,6 +116,7 @@ async def carry_out(
             owner=owner(),
             rollback=rollback,
             confirm_timeout=confirm_timeout,
+            window=window,
             serial=serial,
             wait=wait,
             regardless=regardless,

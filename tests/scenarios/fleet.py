@@ -34,7 +34,10 @@ class Fleet:
         self.env.setdefault("UV_CACHE_DIR", os.path.expanduser("~/.cache/uv"))
 
     def command(self, *arguments: str | Path) -> list[str]:
-        return [sys.executable, "-m", "dora.cli", *map(str, arguments)]
+        words = list(map(str, arguments))
+        if words[0] in ("deploy", "rollback") and "--window" not in words:
+            words += ["--window", "0.5"]  # most stories are not about units that die later
+        return [sys.executable, "-m", "dora.cli", *words]
 
     def dora(
         self, *arguments: str | Path, code: int = 0, cwd: Path | None = None
