@@ -357,6 +357,7 @@ class _Work:
                 fresh = self._fresh.get(row.machine)
                 if fresh is None:
                     fresh = self._fresh[row.machine] = await self._sessions[row.machine].again()
+                    await fresh.start_supervisor()  # it may be that which hung up
                 await fresh.request("confirm", deployment=self._name, number=number)
                 del self._trials[row.machine]
                 return
