@@ -1,7 +1,7 @@
-"""What a C operator can call while it runs: outputs, state, log. Node (>= 3.10).
+"""What a C operator can call: outputs, state, log. Node (>= 3.10).
 
-C holds a number, not a pointer: a library that calls after its operator was dropped, or from a
-thread of its own, gets an error instead of a crash.
+C holds a number, not a pointer: a library that calls after its operator was dropped gets an error
+instead of a crash.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _numbers = count(1)
 
 
 class Outlet:
-    """One operator's way out. Open within `during`, for the thread that is in it."""
+    """One operator's way out. Any thread may send, from the first event on; the rest is for calls
+    from within `during`."""
 
     __slots__ = ("_context", "_number", "_send", "_thread", "raised", "send_output", "services")
 
@@ -41,11 +42,13 @@ class Outlet:
 
     def during(self, call: Callable[..., Any], *arguments: Any, send: Send | None = None) -> Any:
         """What `call` returns. Raises what Python raised meanwhile and C cannot be told."""
-        self._thread, self._send = threading.get_ident(), send
+        self._thread = threading.get_ident()
+        if send is not None:
+            self._send = send
         try:
             result = call(*arguments)
         finally:
-            self._thread, self._send = 0, None
+            self._thread = 0
         if self.raised is not None:
             raised, self.raised = self.raised, None
             raise raised
@@ -53,29 +56,21 @@ class Outlet:
 
     def send(self, output: str, value: Any, metadata: Mapping[str, Any] | None) -> None:
         if self._send is None:
-            raise RuntimeError("outputs are sent from within dora_on_event")
+            raise RuntimeError("outputs are sent from the first dora_on_event on")
         self._send(output, value, metadata)
 
     def context(self) -> Context:
+        """Raises RuntimeError where C may not ask for it."""
+        if self._thread != threading.get_ident():
+            raise RuntimeError("services are for the thread that the runtime calls, while it does")
         return self._context
-
-    @classmethod
-    def of(cls, number: Any) -> Outlet:
-        """Raises RuntimeError where C may not call now."""
-        outlet = _open.get(address(number))
-        if outlet is None:
-            raise RuntimeError("this operator was dropped")
-        if outlet._thread != threading.get_ident():
-            raise RuntimeError("called from outside of the runtime's call, or by another thread")
-        return outlet
 
 
 def _answer(number: Any, action: Callable[[Outlet], None]) -> Any:
     """A result for C. Exceptions become its error's text; Ctrl-C and the like wait for its end."""
-    try:
-        outlet = Outlet.of(number)
-    except RuntimeError as error:
-        return give_error(str(error))
+    outlet = _open.get(address(number))
+    if outlet is None:
+        return give_error("this operator was dropped")
     try:
         action(outlet)
     except Exception as error:

@@ -96,6 +96,11 @@ class SharedLibraryOperator:
         kind = event["type"]
         if kind == "INPUT":
             return self._on_input(event, send)
+        if kind == "DEADLINE_MISSED":  # the message, and beside it what is wrong with it
+            late = lend_text(raw.error, f"late by {event['lateness']:.6f} s")
+            status = self._on_input(event, send)
+            del late
+            return status
         if kind == "INPUT_CLOSED":
             kept = lend_text(raw.input_closed, event["id"])
         elif kind == "STOP":

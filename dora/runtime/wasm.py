@@ -36,8 +36,14 @@ from dora.status import DoraStatus
 MEMORY = 64 << 20  # bytes that an operator may use, unless it says otherwise
 BUDGET = 1.0  # seconds that a call may take, unless the operator says otherwise
 
-_INPUT, _INPUT_CLOSED, _STOP, _ERROR = range(4)
-_KINDS = {"INPUT": _INPUT, "INPUT_CLOSED": _INPUT_CLOSED, "STOP": _STOP, "ERROR": _ERROR}
+_INPUT, _INPUT_CLOSED, _STOP, _ERROR, _LATE = range(5)
+_KINDS = {
+    "INPUT": _INPUT,
+    "INPUT_CLOSED": _INPUT_CLOSED,
+    "STOP": _STOP,
+    "ERROR": _ERROR,
+    "DEADLINE_MISSED": _LATE,
+}
 _TABLES = 16
 _TABLE_ELEMENTS = 100_000
 
@@ -132,7 +138,7 @@ class WasmOperator:
         if kind is None:
             return DoraStatus.CONTINUE  # what dora adds later has no number
         name, form, data = event.get("id", ""), "", b""
-        if kind == _INPUT:
+        if kind in (_INPUT, _LATE):
             value = event["value"]
             if str(value.type) != "null":
                 form, data = arrow.encode(value)

@@ -101,7 +101,8 @@ typedef struct Output {
     struct ArrowSchema schema;
 } Output_t;
 
-/* One event: exactly one of the four is there. All of it belongs to the runtime. */
+/* One event: one of the four is there; with `on_deadline_miss: event` also an input with an error,
+ * for a message that comes too late. All of it belongs to the runtime. */
 typedef struct RawEvent {
     Input_t *input;           /* NULL, or a message */
     Vec_uint8_t input_closed; /* ptr NULL, or the name of an input that brings nothing more */
@@ -117,14 +118,14 @@ typedef struct ArcDynFn1_DoraResult_Output {
     void (*retain)(void *env_ptr);
 } ArcDynFn1_DoraResult_Output_t;
 
-/* Sends while dora_on_event runs, from the thread that runs it. */
+/* Sends from any thread, from the first dora_on_event on; after dora_drop_operator it fails. */
 typedef struct SendOutput {
     ArcDynFn1_DoraResult_Output_t send_output;
 } SendOutput_t;
 
 /* What this runtime offers beside events; dora 1.1 does not have it. Each function takes `runtime`
- * first, copies what it is given, and may be called from within dora_set_services,
- * dora_restore_state, dora_on_event and dora_drop_operator. */
+ * first, copies what it is given, and may be called while the runtime calls one of the operator's
+ * functions, from that thread. */
 typedef struct DoraServices {
     void *runtime;
     /* Durable when it returns; this operator alone gets it back, in dora_restore_state. */

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from cffi import FFI
 
-from dora.event import stop_event
+from dora.event import late_event, stop_event
 from dora.runtime import c_abi
 from dora.runtime.errors import OperatorError
 from dora.runtime.shared_library import SharedLibraryLoader, SharedLibraryOperator
@@ -226,6 +226,21 @@ def test_an_array_is_sent_on_without_a_copy(operator: Operator) -> None:
     assert [[1, 2, 3], [0], [1]] == got
 
 
+def test_a_late_message_comes_with_an_error(operator: Operator, desk: Desk) -> None:
+    """Where the flow file asks for it; operators that do not look at the error see a message."""
+    probe = operator("""
+        Vec_uint8_t data = dora_read_data(event->input);
+        answer.result = dora_send_operator_output(to, "out", data.ptr, data.len);
+        dora_free_data(data);
+        if (event->error.ptr != NULL)
+            answer.result = dora_send_operator_output(
+                to, "late", event->error.ptr, event->error.len);
+    """)
+    probe.on_event(late_event(message("any", b"x"), 0.25), desk.send)
+    probe.on_event(message("any", b"y"), desk.send)
+    assert [("out", b"x"), ("late", b"late by 0.250000 s"), ("out", b"y")] == desk.sent
+
+
 def test_trace_contexts_go_through(operator: Operator) -> None:
     """What dora's own library puts into an output's metadata, and reads from an input's."""
     probe = operator("""
@@ -269,35 +284,63 @@ def test_an_interrupt_passes_through_c(operator: Operator) -> None:
     probe.on_event(message("any"), lambda *_: None)
 
 
-def test_other_threads_and_dropped_operators_cannot_send(operator: Operator, desk: Desk) -> None:
-    """They get an error; the runtime's own thread goes on."""
+def test_an_operator_sends_from_threads_of_its_own(operator: Operator, desk: Desk) -> None:
+    """Until it is dropped; then it is told so."""
     probe = operator(
         """
         pthread_t thread;
         kept = *to;
         pthread_create(&thread, NULL, work, NULL);
         pthread_join(thread, NULL);
-        answer.result = result;
         """,
         before="""
         #include <pthread.h>
         static SendOutput_t kept;
         static DoraResult_t result;
         static void *work(void *nothing) {
-            result = dora_send_operator_output(&kept, "out", NULL, 0);
+            result = dora_send_operator_output(&kept, "out", (const uint8_t *)"x", 1);
             return nothing;
         }
         void *send_later(void) { return work(NULL) == NULL ? result.error : NULL; }
         """,
     )
-    with pytest.raises(OperatorError, match="another thread"):
-        probe.on_event(message("any"), desk.send)
+    probe.on_event(message("any"), desk.send)
+    assert [("out", b"x")] == desk.sent
     probe.close()
     ffi = FFI()
     ffi.cdef("typedef struct { uint8_t *ptr; size_t len, cap; } Text; Text *send_later(void);")
-    error = ffi.dlopen(str(probe.file)).send_later()
+    error = ffi.dlopen(probe.file).send_later()
     assert b"this operator was dropped" == bytes(ffi.buffer(error.ptr, error.len))
-    assert [] == desk.sent
+    assert [("out", b"x")] == desk.sent
+
+
+def test_services_are_for_the_thread_that_is_called(operator: Operator, desk: Desk) -> None:
+    """The store of state is not asked by two threads at once."""
+    probe = operator(
+        """
+        pthread_t thread;
+        pthread_create(&thread, NULL, work, NULL);
+        pthread_join(thread, NULL);
+        answer.result = result;
+        """,
+        before="""
+        #include <pthread.h>
+        static const DoraServices_t *kept;
+        static DoraResult_t result;
+        DoraResult_t dora_set_services(void *context, const DoraServices_t *services) {
+            (void)context;
+            kept = services;
+            return kept->kvs_write(kept->runtime, "own", (const uint8_t *)"x", 1);
+        }
+        static void *work(void *nothing) {
+            result = kept->kvs_write(kept->runtime, "other", (const uint8_t *)"x", 1);
+            return nothing;
+        }
+        """,
+    )
+    with pytest.raises(OperatorError, match="services are for the thread"):
+        probe.on_event(message("any"), desk.send)
+    assert {"own": b"x"} == desk.shared
 
 
 def test_a_call_does_not_hold_up_other_threads(operator: Operator, desk: Desk) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from wasmtime import wat2wasm
 
-from dora.event import error_event
+from dora.event import error_event, late_event
 from dora.runtime.errors import OperatorError
 from dora.runtime.metronome import TICK, Metronome, ticks_in
 from dora.runtime.wasm import WasmLoader, WasmOperator
@@ -114,6 +114,18 @@ def test_a_timer_brings_no_bytes(operator: Operator, desk: Desk) -> None:
         "(if (i32.or (local.get $form_length) (local.get $length)) (then (unreachable)))"
     )
     assert DoraStatus.CONTINUE == probe.on_event(message("tick", pa.nulls(0)), desk.send)
+
+
+def test_a_late_message_has_a_kind_of_its_own(operator: Operator, desk: Desk) -> None:
+    """Where the flow file asks for it; the rest is as in every message."""
+    probe = operator(
+        """(drop (call $send (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                             (local.get $data) (local.get $length)))
+           (if (i32.ne (local.get $kind) (i32.const 4)) (then (unreachable)))""",
+        SEND,
+    )
+    probe.on_event(late_event(message("any", b"x"), 0.25), desk.send)
+    assert [("", b"x")] == desk.sent
 
 
 def test_an_error_around_an_operator_is_told(operator: Operator, desk: Desk) -> None:
