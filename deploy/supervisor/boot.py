@@ -14,19 +14,21 @@ if sys.version_info < (3, 8):
         % (sys.executable, ".".join(map(str, sys.version_info[:3])))
     )
     sys.exit(69)
-import fcntl
-import hashlib
-import io
 import os
-import shutil
-import tempfile
-import zipfile
-import zlib
 
 
 def fetch(agents, digest):
     # type: (str, str) -> None
     """Puts the agent from stdin into its place, whole or not at all."""
+    # Mostly it is there, and then nobody waits for these.
+    import fcntl
+    import hashlib
+    import io
+    import shutil
+    import tempfile
+    import zipfile
+    import zlib
+
     os.write(1, b"need\n")
     line = b""
     while not line.endswith(b"\n"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from deploy.supervisor.client import ask
 from deploy.supervisor.daemon import agent_command
-from deploy.supervisor.layout import Layout, check_private, private
+from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import alive, start_time
 
 PATIENCE = 20.0  # seconds until a supervisor must answer
@@ -99,22 +99,3 @@ def _log_tail(layout: Layout) -> str:
         return layout.supervisor_log.read_bytes()[-1000:].decode(errors="replace").strip()
     except OSError:
         return "(it wrote no log)"
-
-
-def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
-    """Whether one runs, for the probe.
-
-    Raises UnsafeFolder where anybody may have put the socket: who answers there may be anybody, and
-    is about to be given keys.
-    """
-    try:
-        check_private(layout.run)
-    except FileNotFoundError:
-        pass  # nothing ran since the machine was started, or ever
-    hello = ask(layout.socket, "hello", timeout=2.0) or {}
-    return {
-        "running": bool(hello),
-        "agent": hello.get("agent"),
-        "pid": hello.get("pid"),
-        "socket": str(layout.socket),
-    }

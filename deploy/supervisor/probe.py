@@ -10,12 +10,12 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
+from deploy.supervisor.client import ask
 from deploy.supervisor.deployments import Deployments
-from deploy.supervisor.detach import supervisor_facts
 from deploy.supervisor.holds import read_pause
-from deploy.supervisor.layout import Layout
+from deploy.supervisor.layout import Layout, check_private
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
 
 FIRST_PORT = 7447
@@ -48,6 +48,25 @@ def facts(layout: Layout) -> Dict[str, Any]:
         "deployments": Deployments(layout).summary(),
         "pause": None if pause is None else pause.to_json(),
         "free_ports": free_ports(),
+    }
+
+
+def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
+    """Whether one runs, for the probe.
+
+    Raises UnsafeFolder where anybody may have put the socket: who answers there may be anybody, and
+    is about to be given keys.
+    """
+    try:
+        check_private(layout.run)
+    except FileNotFoundError:
+        pass  # nothing ran since the machine was started, or ever
+    hello = ask(layout.socket, "hello", timeout=2.0) or {}
+    return {
+        "running": bool(hello),
+        "agent": hello.get("agent"),
+        "pid": hello.get("pid"),
+        "socket": str(layout.socket),
     }
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.supervisor.detach import supervisor_facts
 from deploy.supervisor.layout import Layout, UnsafeFolder, check_private, private
 from deploy.supervisor.lockfile import try_lock, unlock
+from deploy.supervisor.probe import supervisor_facts
 
 
 def test_run_is_short_however_long_the_root_is() -> None:
