@@ -80,7 +80,7 @@ def bundle() -> Agent:
 def command(python: str, root: str, verb: str, *args: str) -> list[str]:
     """The argv that runs a verb of the agent on a machine; see `boot` for what it says first."""
     # Without the packages that are installed there: the agent needs none, and starts sooner.
-    return [python, "-E", "-s", "-S", "-c", BOOT, bundle().hash, root, verb, *args]
+    return [python, "-EsSc", BOOT, bundle().hash, root, verb, *args]
 
 
 async def start(connection: Connection, python: str, root: str, verb: str, *args: str) -> Channel:
