@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dora.communication.shm.shortcut import with_shortcut
 from dora.errors import DoraError
@@ -20,6 +20,9 @@ from dora.participation import Participation, read_summary
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.updates import Hold
 from dora.sample import Draft, Sample, SampleHandler, bytes_of, size_of
+
+if TYPE_CHECKING:
+    from dora.kvs import Kvs
 
 _OUTPUT_ID = re.compile(r"[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*")
 
@@ -50,6 +53,7 @@ class Node:
             raise RuntimeError(str(error)) from error
         self._stream = self._part.stream
         self.shortcuts = self._part.shortcuts
+        self._kvs: Kvs | None = None
         # At exit too: a session that is still open when the interpreter goes down aborts it.
         self._end = weakref.finalize(self, self._part.end)
         patch_basic_config(self._config.node)
@@ -189,6 +193,25 @@ class Node:
             raise RuntimeError(f"invalid output id {output!r}: use letters, digits, `_`, `-`, `.`")
         outputs = ", ".join(sorted(self._config.outputs)) or "none"
         self.log_warn(f"dropped a message: {output!r} is not in the node's output list ({outputs})")
+
+    def kvs_write(self, key: str, value: bytes) -> None:
+        """Keeps `value` for all nodes and operators of this dataflow on this machine, also after a
+        restart or a new deployment; durable when it returns.
+
+        Raises StateError past a limit (`dora.storage`) or if the disk cannot be written to.
+        """
+        self._shared().write(key, value)
+
+    def kvs_read(self, key: str) -> bytes | None:
+        """What any of them wrote last under `key`, or None. Raises StateError."""
+        return self._shared().read(key)
+
+    def _shared(self) -> Kvs:
+        if self._kvs is None:
+            from dora.kvs import Kvs  # few programs need it
+
+            self._kvs = Kvs(self._config.state)
+        return self._kvs
 
     def send_service_request(
         self, output_id: str, data: Any, metadata: Mapping[str, Any] | None = None

@@ -20,6 +20,7 @@ COMMANDS = {
     "rollback": ("rollback", "Run again what ran before."),
     "gc": ("gc", "Remove old generations, and what nothing needs."),
     "store": ("store", "Verify or repair what machines keep."),
+    "state": ("state", "Look at what nodes and operators keep, or clear it."),
     "unlock": ("unlock", "Take a deployment's lock from whoever has it."),
     "machines": ("machines", "Look at the machines of an inventory."),
 }

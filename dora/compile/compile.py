@@ -123,6 +123,7 @@ def _machine(
             zenoh=router.socket if "zenoh" in layers else None,
             shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
+            state=f"{site.facts.root}/state/{name}",
         )
         health, checks = packaging.health(dataflow, node, site.facts)
         shared = any("shm" in output.layers for output in config.outputs.values())

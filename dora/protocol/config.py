@@ -22,7 +22,7 @@ REALTIME, HIGH, NORMAL, BULK = "realtime", "high", "normal", "bulk"
 PRIORITIES = (REALTIME, HIGH, NORMAL, BULK)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InputConfig:
     """`source` is `node/output` (with the operator in between for runtimes) or a timer.
 
@@ -38,7 +38,7 @@ class InputConfig:
     cache: int = 0  # of the output, if it is reliable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OutputConfig:
     """`layers`: over which layers somebody may listen.
 
@@ -61,7 +61,7 @@ class NodeConfig:
     zenoh: str | None = None  # Unix socket of the machine's router
     shm: str | None = None  # folder for the sockets of the deployment's nodes on this machine
     documents: str | None = None  # folder of the deployment's documents on this machine
-    state: str | None = None  # folder for what the node keeps
+    state: str | None = None  # folder for what the deployment's nodes keep on this machine
     barrier: float = 10.0  # seconds to wait for those who read our outputs
 
     def to_text(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from dora.runtime.python import PythonLoader
 from dora.runtime.report import reporting
 from dora.runtime.scheduler import Scheduler
 from dora.runtime.sending import Exchange
-from dora.runtime.stateless import NoState
+from dora.runtime.state import OperatorStates
 from dora.runtime.wiring import wire
 
 logger = logging.getLogger("dora")
@@ -55,9 +57,8 @@ def start_runtime() -> None:
 def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
     """The exit code. Raises ValueError or DoraError for what it cannot begin with."""
     patch_basic_config(node.node)
-    summary = read_summary(node)
-    descriptor: Mapping[str, Any] = summary.descriptor if summary else {}
     wiring = wire(node, runtime)
+    states = OperatorStates(node.node, node.state)
     mailbox = Mailbox()
     scheduler = Scheduler(runtime.scheduler, is_precious)
     exchange = Exchange(scheduler, mailbox)
@@ -65,9 +66,8 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         runtime,
         wiring,
         exchange,
-        _making(NoState(node.node), descriptor),
+        _making(states, cache(partial(_descriptor, node))),
         time.monotonic,
-        ignore_timers_at_end=bool(descriptor.get("exit_when_nodes_finish")),
     )
     faults = crew.load()
     if faults:
@@ -78,12 +78,16 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
     failed = True
     try:
         exchange.outside = part.send
-        crew.begin(part.finish)
+        crew.begin(part.finish, ignore_timers_at_end=part.ignores_timers_at_end)
+        # What is there now stays: no garbage collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
         Host(part.stream, wiring, scheduler, crew, mailbox, _stop_all).run()
         failed = crew.failed
     finally:
         part.end(failed=failed)
         mailbox.close()
+        states.close()
     return int(failed)
 
 
@@ -106,7 +110,9 @@ def _told() -> tuple[NodeConfig, RuntimeConfig]:
     )
 
 
-def _making(state: NoState, descriptor: Mapping[str, Any]) -> Callable[[OperatorConfig], Instance]:
+def _making(
+    state: OperatorStates, descriptor: Callable[[], Mapping[str, Any]]
+) -> Callable[[OperatorConfig], Instance]:
     loaders: dict[str, Loader] = {}
 
     def make(operator: OperatorConfig) -> Instance:
@@ -126,7 +132,12 @@ def _making(state: NoState, descriptor: Mapping[str, Any]) -> Callable[[Operator
     return make
 
 
-def _loader(kind: str, descriptor: Mapping[str, Any]) -> Loader:
+def _descriptor(node: NodeConfig) -> dict[str, Any]:
+    summary = read_summary(node)
+    return dict(summary.descriptor) if summary else {}
+
+
+def _loader(kind: str, descriptor: Callable[[], Mapping[str, Any]]) -> Loader:
     """Only what is needed is imported: the other kinds need packages of their own."""
     if kind == PYTHON:
         return PythonLoader(descriptor)
