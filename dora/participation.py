@@ -63,8 +63,14 @@ class Participation:
         self._process = os.getpid()
         self._sent = dict.fromkeys(config.outputs, 0)  # two threads at once may miss one
         self._end = threading.Lock()
-        self._summary = read_summary(config)
-        self._layers = Layers(config, returns=self._restart_policy() != "never")
+        summary = read_summary(config)  # not kept: it tells of the whole dataflow
+        node = summary.nodes.get(config.node) if summary else None
+        self._restart = node.restart if node else "never"
+        self._readers = (summary.consumers(config.node) if summary else frozenset()) - {config.node}
+        self.ignores_timers_at_end = bool(
+            summary and summary.descriptor.get("exit_when_nodes_finish")
+        )
+        self._layers = Layers(config, returns=self._restart != "never")
         try:
             subscriptions = self._subscribe()
             self._publishers: dict[str, list[Publisher]] = {
@@ -81,12 +87,11 @@ class Participation:
         except BaseException:
             self._layers.close()
             raise
-        descriptor = self._summary.descriptor if self._summary else {}
         self.stream = EventStream(
             config.inputs,
             subscriptions,
             self._control,
-            ignore_timers_at_end=bool(descriptor.get("exit_when_nodes_finish")),
+            ignore_timers_at_end=self.ignores_timers_at_end,
             lasting=lasting,
         )
         supervised = NOTIFY_SOCKET in os.environ
@@ -166,14 +171,9 @@ class Participation:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
         if self.stream.stopped:
             return "stopped"
-        policy = self._restart_policy()
-        if policy == "always" or (policy == "on-failure" and failed):
+        if self._restart == "always" or (self._restart == "on-failure" and failed):
             return "failed"
         return "finished"
-
-    def _restart_policy(self) -> str:
-        node = self._summary.nodes.get(self.config.node) if self._summary else None
-        return node.restart if node else "never"
 
     def _route(self, output: str) -> str:
         return f"{self.config.dataflow}/{self.config.node}/{output}"
@@ -199,9 +199,7 @@ class Participation:
         return presence
 
     def _await_readers(self) -> None:
-        if self._summary is None:
-            return
-        readers = self._summary.consumers(self.config.node) - {self.config.node}
+        readers = self._readers
         if not readers:
             return
         limit = min(self.config.barrier, BARRIER_AFTER_RESTART if self.restarts else float("inf"))

@@ -12,7 +12,7 @@ RUNTIME_CONFIG = "DORA_RUNTIME_CONFIG"  # environment variable: path of the file
 PYTHON, SHARED_LIBRARY, WASM = "python", "shared-library", "wasm"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OperatorConfig:
     """Its inputs and outputs are those of the node's configuration under `<id>/<name>`.
 

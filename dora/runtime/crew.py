@@ -39,8 +39,6 @@ class Crew:
         exchange: Exchange,
         make: Callable[[OperatorConfig], Instance],
         clock: Callable[[], float],
-        *,
-        ignore_timers_at_end: bool = False,
     ) -> None:
         self._scheduler = exchange.scheduler
         self._mailbox = exchange.mailbox
@@ -52,10 +50,7 @@ class Crew:
         self._numbers = count()
         self._early: list[tuple[Operator, BaseException]] = []  # failed before `begin`
         self._loading = 0
-        self.operators = {
-            config.id: self._new(config, exchange, ignore_timers_at_end)
-            for config in runtime.operators
-        }
+        self.operators = {config.id: self._new(config, exchange) for config in runtime.operators}
         self._connect()
         self.live = len(self.operators)
         self.failed = False  # an operator has failed for good
@@ -94,9 +89,13 @@ class Crew:
             self._mailbox.work()
         return list(faults.values())
 
-    def begin(self, finish: Callable[[str], None]) -> None:
-        """From now on operators may end. `finish` tells the readers outside that an output has."""
+    def begin(self, finish: Callable[[str], None], *, ignore_timers_at_end: bool = False) -> None:
+        """From now on operators may end. `finish` tells the readers outside that an output has;
+        timers alone do not keep an operator if they are to be ignored and it has other inputs."""
         self._finish = finish
+        for operator in self:
+            timers = len(operator.config.inputs) - operator.closable
+            operator.endless = timers > 0 and not (ignore_timers_at_end and operator.closable)
         early, self._early = self._early, []
         for operator, error in early:
             self.fail(operator, error)
@@ -188,17 +187,13 @@ class Crew:
 
     # Making
 
-    def _new(
-        self, config: OperatorConfig, exchange: Exchange, ignore_timers_at_end: bool
-    ) -> Operator:
+    def _new(self, config: OperatorConfig, exchange: Exchange) -> Operator:
         wired = {name: self._wiring.inputs[config.id, name] for name in config.inputs}
         sizes = {name: (it.queue_size, it.queue_policy) for name, it in wired.items()}
         task = self._scheduler.add(config, sizes)
         self._scheduler.suspend(task)
         operator = Operator(config, task, Sender(config.id, exchange))
-        closable = sum(it.interval is None for it in wired.values())
-        operator.closable = closable
-        operator.endless = closable < len(wired) and not (ignore_timers_at_end and closable)
+        operator.closable = sum(it.interval is None for it in wired.values())
         return operator
 
     def _connect(self) -> None:

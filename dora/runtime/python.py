@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -18,14 +18,16 @@ from dora.runtime.base import Context, Send
 from dora.runtime.errors import OperatorError
 from dora.status import DoraStatus
 
+DESCRIPTOR = "dataflow_descriptor"
 OFFERED = ("save_state", "kvs_write", "kvs_read")  # set on instances whose class has no such name
 
 
 class PythonLoader:
-    """`descriptor` is what instances get as their `dataflow_descriptor`."""
+    """`descriptor` gives what instances have as their `dataflow_descriptor`; it is asked when the
+    first of them looks, since it may be large."""
 
-    def __init__(self, descriptor: Mapping[str, Any]) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: Callable[[], Mapping[str, Any]]) -> None:
+        self._descriptor = Descriptor(descriptor)
         self._modules: dict[str, ModuleType] = {}
 
     def __repr__(self) -> str:
@@ -41,8 +43,10 @@ class PythonLoader:
             made.__init__()
         else:
             made = kind()  # its metaclass decides how it is made
-        if hasattr(made, "__dict__"):
-            made.dataflow_descriptor = self._descriptor
+        if not hasattr(kind, DESCRIPTOR):
+            setattr(kind, DESCRIPTOR, self._descriptor)
+        elif not isinstance(vars(kind).get(DESCRIPTOR), Descriptor):  # it has one of its own
+            setattr(made, DESCRIPTOR, self._descriptor.read())
         return PythonInstance(operator.id, made)
 
     def reload(self, operator: OperatorConfig) -> None:
@@ -68,6 +72,16 @@ class PythonLoader:
                 hint="add `def on_event(self, dora_event, send_output)`",
             )
         return kind
+
+
+class Descriptor:
+    """An attribute of classes that all instances share, until they set one of their own."""
+
+    def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
+        self.read = read
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self if instance is None else self.read()
 
 
 class PythonInstance:
