@@ -131,6 +131,10 @@ def differences(old: Unit, new: Unit) -> tuple[str, ...]:
             reasons.append(f"{variable} changed")
     if _strip(old.argv) != _strip(new.argv):
         reasons.append("command changed")
+    before_secrets, after_secrets = ({it.variable: it for it in u.secrets} for u in (old, new))
+    for variable in sorted(before_secrets.keys() | after_secrets.keys()):
+        if before_secrets.get(variable) != after_secrets.get(variable):
+            reasons.append(f"secret {variable} changed")
     for field in SETTINGS:
         if getattr(old, field) != getattr(new, field):
             reasons.append(f"{field} changed")

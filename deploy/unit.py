@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from string import Template
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
+from deploy.secret import Secret
+
 Policy = TypeVar("Policy", "RestartPolicy", "StopPolicy")
 
 MOST_SOCKETS = 64  # of one unit
@@ -85,6 +87,7 @@ class Unit:
     rank: int = 0  # within an order: lower starts first, without waiting, and leaves last
     sockets: Tuple[Socket, ...] = ()
     watchdog: float = 0.0  # seconds without WATCHDOG=1 after which a ready unit is killed; 0: never
+    secrets: Tuple[Secret, ...] = ()
     health: Tuple[HealthCommand, ...] = ()  # one after the other
 
     @property
@@ -117,7 +120,7 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("rank", "sockets", "watchdog", "health"):
+        for name in ("rank", "sockets", "watchdog", "health", "secrets"):
             if not data[name]:
                 del data[name]
         return data
@@ -134,6 +137,8 @@ class Unit:
         values["restart"] = _policy(RestartPolicy, values.get("restart", {}))
         values["stop"] = _policy(StopPolicy, values.get("stop", {}))
         values["sockets"] = tuple(_socket(entry) for entry in _list(values.get("sockets", ())))
+        secrets = _list(values.get("secrets", ()))
+        values["secrets"] = tuple(Secret.from_json(entry) for entry in secrets)
         values["health"] = tuple(_command(entry) for entry in _list(values.get("health", ())))
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):

@@ -18,6 +18,7 @@ ROBOT_SIDE = (
     "deploy.unit",
     "deploy.profile",
     "deploy.generation",
+    "deploy.secret",
     "deploy.malformed",
     "deploy.store",
     "deploy.store.path",

@@ -1,4 +1,4 @@
-"""What is deployed, on disk: generations, which one is current, documents, secrets. Machine only.
+"""What is deployed, on disk: generations, which one is current, documents. Machine only.
 
 Each change is one rename: a power cut leaves the old or the new. Standard library, Python >= 3.8.
 """
@@ -185,25 +185,6 @@ class Deployments:
             row["units"] = [unit.name for unit in generation.profile.units]
             rows.append(row)
         return rows
-
-    # secrets
-
-    def write_secret(self, deployment: str, name: str, value: bytes) -> None:
-        folder = private(self.layout.secrets(deployment))
-        os.chmod(str(folder), 0o700)
-        files.write(folder / name, value)
-
-    def secrets(self, deployment: str) -> List[str]:
-        return sorted(p.name for p in _entries(self.layout.secrets(deployment)) if _named(p))
-
-    def read_public(self, deployment: str, name: str) -> Optional[bytes]:
-        """A certificate among the secrets; None when there is none of that name, or it is a key."""
-        try:
-            data = (self.layout.secrets(deployment) / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        certificate = b"-----BEGIN CERTIFICATE-----" in data and b"PRIVATE" not in data
-        return data if name.endswith(".pem") and certificate else None
 
 
 def _entries(folder: Path) -> List[Path]:

@@ -17,6 +17,7 @@ from deploy.supervisor.engine import Engine
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.logs import Follower
+from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.process import remove
 from deploy.supervisor.slot import Key, State
 from deploy.supervisor.state import Difference
@@ -89,9 +90,15 @@ class Foreground:
             remove(self.layout.updates)
             unlock(self.layout, self._lock)
 
-    def activate(self, profile: Profile) -> Difference:
-        """Runs the profile's units from now on. Returns before they have started."""
+    def activate(
+        self, profile: Profile, secrets: Optional[Mapping[str, bytes]] = None
+    ) -> Difference:
+        """Runs the profile's units from now on. Returns before they have started.
+
+        `secrets` are the files to which its units refer. Raises OSError."""
         self._deployments.write_documents(profile)
+        for name, content in (secrets or {}).items():
+            Secrets(self.layout).write(profile.deployment, name, content)
         for unit in profile.units:
             key = Key(profile.deployment, unit.name)
             if key not in self._followers:

@@ -15,6 +15,7 @@ from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.locks import EVERYTHING, Locks
 from deploy.supervisor.process import boot_id
+from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.slot import Key
 from deploy.supervisor.switch import Switch
 from deploy.supervisor.updates import Updates
@@ -52,6 +53,7 @@ class Operations:
     ) -> None:
         self.engine = engine
         self.deployments = deployments
+        self.secrets = Secrets(deployments.layout)
         self.switch = switch
         self.locks = locks
         self.updates = updates
@@ -151,15 +153,15 @@ class Operations:
         deployment = request.name("deployment")
         name, value = request.name("name"), request.base64("value")
         self.locks.check(deployment, session)
-        self.deployments.write_secret(deployment, name, value)
+        self.secrets.write(deployment, name, value)
         return {}
 
     async def _secrets(self, request: Request, session: object) -> Answer:
-        return {"names": self.deployments.secrets(request.name("deployment"))}
+        return {"names": self.secrets.names(request.name("deployment"))}
 
     async def _read_public(self, request: Request, session: object) -> Answer:
         deployment, name = request.name("deployment"), request.name("name")
-        data = self.deployments.read_public(deployment, name)
+        data = self.secrets.read_public(deployment, name)
         return {"text": None if data is None else data.decode(errors="replace")}
 
     async def _lock(self, request: Request, session: object) -> Answer:
@@ -231,7 +233,7 @@ class Operations:
         if missing:
             raise Refusal(
                 "missing_paths",
-                f"{len(missing)} store paths are missing, {missing[0]} among them",
+                f"{len(missing)} paths are missing, {missing[0]} among them",
                 paths=missing,
             )
         before = () if current is None else current.profile.units
@@ -254,7 +256,8 @@ class Operations:
 
     def _missing(self, profile: Profile) -> List[str]:
         links = {unit.links for unit in profile.units if unit.links is not None}
-        return [path for path in sorted({*profile.closure, *links}) if not self._has(path)]
+        trees = [path for path in sorted({*profile.closure, *links}) if not self._has(path)]
+        return trees + self.secrets.missing(profile.deployment, profile.units)
 
     def _has(self, path: str) -> bool:
         return bool(TREE_NAME.match(path)) and self.deployments.layout.tree(path).is_dir()
@@ -289,10 +292,27 @@ class Operations:
                 needed |= {pending.number, pending.previous}
             numbers = {number for number in needed if number is not None}
             removed[name] = self.deployments.prune(name, keep, numbers)
+            self._prune_secrets(name)
         # what leaves still runs from what it was started from
         running = [slot.actual for slot in slots if slot.actual is not None]
         closure = sorted({path for unit in running for path in unit.closure})
         return {"removed": removed, "closure": closure}
+
+    def _prune_secrets(self, name: str) -> None:
+        """Keeps those to which a generation, or what still runs, refers."""
+        slots = self.engine.units.slots.values()
+        units = [it.actual for it in slots if it.actual is not None and it.key.deployment == name]
+        try:
+            for number in self.deployments.numbers(name):
+                generation = self.deployments.generation(name, number)
+                units += [] if generation is None else generation.profile.units
+        except Unreadable as error:
+            log.error("%s: its secrets are kept: %s", name, error)
+            return
+        needed = {secret.reference for unit in units for secret in unit.secrets}
+        gone = self.secrets.prune(name, needed)
+        if gone:
+            log.info("%s: removed %d secrets that nothing refers to", name, len(gone))
 
     async def _stop(self, request: Request, session: object) -> Answer:
         name = request.name("deployment")

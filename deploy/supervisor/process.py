@@ -24,6 +24,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.links import link_tree
 from deploy.supervisor.logs import rotate
+from deploy.supervisor.secrets import SecretMissing, Secrets
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
 
@@ -75,6 +76,7 @@ class Processes:
     def __init__(self, layout: Layout, *, mortal: bool = False) -> None:
         self.layout = layout
         self.mortal = mortal
+        self._secrets = Secrets(layout)
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
 
     def spawn(
@@ -86,7 +88,7 @@ class Processes:
         """
         try:
             return self._spawn(key, unit, restarts, sockets)
-        except OSError as error:
+        except (OSError, SecretMissing) as error:
             raise SpawnFailed(f"cannot be started: {error}") from error
 
     def _spawn(
@@ -154,6 +156,7 @@ class Processes:
     def environment(self, key: Key, unit: Unit, restarts: int) -> Dict[str, str]:
         environment = base_environment()
         environment.update(unit.env)
+        environment.update(self._secrets.environment(key.deployment, unit))
         environment.update(
             DEPLOY_UNIT=key.unit,
             DEPLOY_CONTROL=str(self.layout.control(*key)),

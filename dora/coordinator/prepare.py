@@ -14,12 +14,15 @@ from deploy.events import Building, Emit, ignore
 from deploy.inventory import Inventory
 from deploy.plan import Plan, plan
 from deploy.profile import Profile
+from deploy.secret import KEY as REFERENCE_KEY
 from deploy.session import Session
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
+from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.keys import MachineKeys, create_keys
+from dora.coordinator.secrets import read_secrets, reference_key
 from dora.dataflow.model import Dataflow
 from dora.errors import DoraError
 from dora.placement.model import Placement
@@ -88,6 +91,8 @@ async def prepare(
         machine: Site(session.machine, session.facts) for machine, session in taking_part.items()
     }
     deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure())
+    told, secret_files = await _secrets(name, dataflow, placement, taking_part)
+    deployment = with_secrets(deployment, told)
     workshop = Workshop(cache=cache_folder(), lock=Path(dataflow.file).with_suffix(".lock"))
     built = await asyncio.to_thread(
         build,
@@ -100,7 +105,13 @@ async def prepare(
     closures = Closures(
         store=workshop.store,
         manifests={machine: result.manifests for machine, result in built.items()},
-        secrets={machine: key_files(keys) for machine, keys in new_keys.items()},
+        secrets={
+            machine: {
+                **secret_files[machine],
+                **(key_files(new_keys[machine]) if machine in new_keys else {}),
+            }
+            for machine in taking_part
+        },
     )
     return Prepared(
         name=name,
@@ -185,6 +196,29 @@ def newest_summary(
             "nothing was changed",
             hint=f"use that version, or end it first: dora stop {name}",
         ) from error
+
+
+async def _secrets(
+    name: str, dataflow: Dataflow, placement: Placement, sessions: Mapping[str, Session]
+) -> tuple[dict[str, Told], dict[str, dict[str, bytes]]]:
+    """What each node is told, and the files that its machine must have for that."""
+    machines = {node: placement.assignments[node].machine for node in dataflow.nodes}
+    nodes = [node for node in dataflow.nodes if machines[node] in sessions]
+    contents = await asyncio.to_thread(read_secrets, dataflow, nodes)
+    needing = [machine for machine in sessions if machine in {machines[it] for it in contents}]
+    asked = (reference_key(sessions[machine], name) for machine in needing)
+    keys = dict(zip(needing, await asyncio.gather(*asked), strict=True))
+    told = {
+        node: tell(dataflow.nodes[node], it, keys[machines[node]][0])
+        for node, it in contents.items()
+    }
+    files: dict[str, dict[str, bytes]] = {machine: {} for machine in sessions}
+    for node, it in told.items():
+        files[machines[node]].update(it.files)
+    for machine, (key, new) in keys.items():
+        if new:
+            files[machine][REFERENCE_KEY] = key
+    return told, files
 
 
 async def _routers(

@@ -72,8 +72,8 @@ async def _generation(
     if whole and missing:
         raise MachineError(
             session.machine.id,
-            f"generation {number} needs {len(missing)} trees that are not in its store any more, "
-            f"{missing[0]} among them; nothing was changed",
+            f"generation {number} needs {len(missing)} trees or secrets that are not there any "
+            f"more, {missing[0]} among them; nothing was changed",
             hint="deploy the files of that time again",
         )
     return generation

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deploy.build import Workshop, build
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.profile import Profile
+from deploy.secret import KEY_SIZE
 from deploy.store.base import copy
 from deploy.store.local import LocalStore
 from deploy.supervisor.foreground import Event, Foreground, LogLine
@@ -24,6 +26,8 @@ from deploy.supervisor.probe import facts as probe
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import ROUTER
 from dora.compile.packaging import InPlace
+from dora.compile.secrets import Contents, tell, with_secrets
+from dora.coordinator.secrets import read_secrets
 from dora.dataflow.model import Dataflow
 from dora.placement.model import Assignment, Placement
 
@@ -64,16 +68,21 @@ async def run(
     `on_line(node, line)` gets what they print. Raises DoraError for what cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="dora-run-") as root:
-        profile = _profile(name, dataflow, root)
+        contents = await asyncio.to_thread(read_secrets, dataflow, dataflow.nodes)
+        profile, files = _profile(name, dataflow, contents, root)
         watched = _Watched(profile, on_line)
         async with Foreground(root, watched.event) as units:
-            result = await _until_over(units, profile, watched, stop_after)
+            result = await _until_over(units, profile, files, watched, stop_after)
     result.nodes = watched.ended()
     return result
 
 
 async def _until_over(
-    units: Foreground, profile: Profile, watched: _Watched, stop_after: float | None
+    units: Foreground,
+    profile: Profile,
+    secret_files: Mapping[str, bytes],
+    watched: _Watched,
+    stop_after: float | None,
 ) -> RunResult:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -90,7 +99,7 @@ async def _until_over(
     for number in numbers:
         loop.add_signal_handler(number, signalled)
     try:
-        units.activate(profile)
+        units.activate(profile, secret_files)
         waits = {
             asyncio.ensure_future(stopping.wait()),
             asyncio.ensure_future(watched.over.wait()),
@@ -153,16 +162,23 @@ def _how(state: dict[str, Any]) -> str | None:
     return f"exited with code {left['code']}" if "code" in left else None
 
 
-def _profile(name: str, dataflow: Dataflow, root: str) -> Profile:
+def _profile(
+    name: str, dataflow: Dataflow, contents: Mapping[str, Contents], root: str
+) -> tuple[Profile, dict[str, bytes]]:
+    """What runs here, and the files with the secrets that it refers to."""
     machine = Machine(HERE, "localhost")
     facts = Facts.from_json(HERE, probe(Layout(root)))
     placement = Placement({node: Assignment(HERE, "dora run") for node in dataflow.nodes})
     sites = {HERE: Site(machine, facts)}
+    key = secrets.token_bytes(KEY_SIZE)
+    told = {node: tell(dataflow.nodes[node], it, key) for node, it in contents.items()}
     deployment = compile_dataflow(name, dataflow, placement, sites, {}, InPlace())
+    deployment = with_secrets(deployment, told)
     workshop = Workshop(cache=Path(root) / "cache")
     built = build(deployment, {HERE: facts}, workshop)
     copy(workshop.store, built[HERE].manifests, LocalStore(root))
     profile = built[HERE].profile
     parent = {PARENT: str(os.getpid())}
     units = tuple(replace(unit, env={**unit.env, **parent}) for unit in profile.units)
-    return replace(profile, units=units)
+    files = {file: content for it in told.values() for file, content in it.files.items()}
+    return replace(profile, units=units), files

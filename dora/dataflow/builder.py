@@ -15,6 +15,7 @@ from dora.dataflow.operators import code_of
 from dora.dataflow.qualities import qualities_of, read_qualities
 from dora.dataflow.report import Report
 from dora.dataflow.schema import NODE_KEYS
+from dora.dataflow.secrets import secrets_of
 from dora.dataflow.sources import Offer, Offers
 
 KINDS = ("path", "operator", "operators", "custom")
@@ -125,6 +126,10 @@ class Builder:
         if kind == "custom":
             values, place = node["custom"], (*path, "custom")
         program, args, program_key = self._command(place, values, kind)
+        env = env_of(self.report, (*path, "env"), node.get("env", {}), self._environ)
+        if place != path:
+            inner = env_of(self.report, (*place, "env"), values.get("env", {}), self._environ)
+            env = {**env, **inner}
         operators = self._operators(path, node, offers)
         builds = [node.get("build"), values.get("build") if kind == "custom" else None]
         builds += [op.get("build") for op in self._operator_values(node).values()]
@@ -143,14 +148,7 @@ class Builder:
             mark=self.report.mark((*path, "id")),
             path=program,
             args=args,
-            env={
-                **env_of(self.report, (*path, "env"), node.get("env", {}), self._environ),
-                **(
-                    env_of(self.report, (*place, "env"), values.get("env", {}), self._environ)
-                    if place != path
-                    else {}
-                ),
-            },
+            env=env,
             inputs=inputs_of(self.report, (*place, "inputs"), values.get("inputs", {}), offers),
             outputs=outputs_of(self.report, (*place, "outputs"), values.get("outputs")),
             operators=operators,
@@ -164,6 +162,7 @@ class Builder:
             cpu_affinity=affinity,
             requirements=tuple(node.get("requirements", ())),
             files=tuple(node.get("files", ())),
+            secrets=secrets_of(self.report, (*path, "secrets"), node.get("secrets", {}), env),
             working_directory=values.get("working-directory", values.get("working_directory")),
             startup_timeout=node.get("startup_timeout"),
             health=self._health(path, node),

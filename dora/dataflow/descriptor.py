@@ -37,6 +37,9 @@ def _node(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     node = {**_NODE_DEFAULTS, **_plain(value)}
+    if "secrets" in node:
+        # Where they come from is the laptop's business, and a command may have a password in it.
+        node["secrets"] = sorted(map(str, node["secrets"] or ()))
     if "id" in node:
         node["id"] = str(node["id"])
     if not {"operator", "operators", "custom"} & node.keys():

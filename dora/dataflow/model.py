@@ -150,6 +150,24 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class SecretSource:
+    """A node's secret: where the laptop reads it when it deploys (exactly one of `file`, `env`,
+    `command`), and whether the node finds the content or, with `path`, the path of a file."""
+
+    name: str
+    mark: Mark
+    file: str | None = None  # relative to the flow file's folder; `~` is the user's home
+    env: str | None = None
+    command: tuple[str, ...] = ()
+    path: bool = False
+
+    @property
+    def variable(self) -> str:
+        """What the node looks for in its environment."""
+        return f"{self.name}_FILE" if self.path else self.name
+
+
+@dataclass(frozen=True)
 class Node:
     """A custom node (`path` set) or a runtime node (`operators` not empty).
 
@@ -174,6 +192,7 @@ class Node:
     cpu_affinity: tuple[int, ...] = ()
     requirements: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    secrets: tuple[SecretSource, ...] = ()
     working_directory: str | None = None  # of the 2022 form
     startup_timeout: float | None = None
     health: tuple[HealthCheck, ...] = ()

@@ -33,6 +33,12 @@ def _texts(value: object) -> list[str]:
     raise ValueError("text or a list of text")
 
 
+def _words(value: object) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(it, str) for it in value):
+        raise ValueError("a list of words, as there is no shell: [pass, show, robots/token]")
+    return value
+
+
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("a whole number, 0 or more")
@@ -139,6 +145,13 @@ _OPERATOR: dict[str, Schema] = {
     **dict.fromkeys(("output_types", "input_types", "output_metadata", "output_framing"), _ANY),
 }
 
+_SECRET: dict[str, Schema] = {
+    "file": {"type": "string", "empty": False},
+    "env": {"type": "string", "empty": False},
+    "command": {"coerce": _words},
+    "as": {"allowed": ["env", "path"]},
+}
+
 _CUSTOM: dict[str, Schema] = {
     "run": _TEXT,
     "source": _TEXT,
@@ -198,6 +211,7 @@ _NODE: dict[str, Schema] = {
     "deploy": {"type": "dict", "schema": _DEPLOY},
     "requirements": {"coerce": _texts},
     "files": {"coerce": _texts},
+    "secrets": {"type": "dict", "valuesrules": {"type": "dict", "schema": _SECRET}},
     "output_rates": {
         "type": "dict",
         "valuesrules": {
