@@ -52,8 +52,18 @@ class Fifo:
         while line:
             task = line.popleft()
             task.entry = None
-            if not task.off and (queue := _turn(task)) is not None:
+            if task.off:
+                continue
+            ready = task.ready
+            queue = ready.popleft()
+            waiting = len(queue.items)
+            if waiting > 1:
+                ready.append(queue)
                 return queue
+            queue.active = False
+            if waiting:
+                return queue
+            self.free(task)
         return None
 
     def free(self, task: Task) -> None:
