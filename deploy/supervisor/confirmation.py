@@ -11,6 +11,8 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 from deploy.malformed import checked
 
+AGAIN = 0.5  # seconds between looks at a lock that keeps a trial from its end
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -84,13 +86,21 @@ def begin(
 
 
 def decide(
-    pending: Pending, now: Moment, *, current: Optional[int], booted: Optional[int]
+    pending: Pending,
+    now: Moment,
+    *,
+    current: Optional[int],
+    booted: Optional[int],
+    held: bool = False,
 ) -> Decision:
     """What is to be done about a trial, by what is on the disk and the time.
 
     A supervisor may have died between any two steps of beginning, confirming and going back. Going
     back once more is harmless, so whatever is half done is finished that way, but for a trial whose
     generation became the boot default: that is the first step of confirming.
+
+    `held`: somebody else than who began the trial has the deployment's lock. Nobody is cut off,
+    then; they have planned from what is current, and what they switch to has a trial of its own.
     """
     if booted == pending.number and current == pending.number:
         return Settled()
@@ -99,5 +109,7 @@ def decide(
     if pending.boot_id != now.boot_id:
         return GoBack("the machine was started anew before it was confirmed")
     if now.uptime >= pending.deadline:
+        if held:
+            return Wait(AGAIN)
         return GoBack("it was not confirmed in time")
     return Wait(pending.deadline - now.uptime)

@@ -109,8 +109,7 @@ class Daemon:
         self._deployments = Deployments(self.layout)
         self._engine = Engine(self.layout, journal=Journal(self.layout), on_change=self._changed)
         locks = Locks(time.monotonic)
-        # who let the time of a trial pass is cut off, and its lock with it
-        self._switch = Switch(self._engine, self._deployments, on_expiry=locks.break_lock)
+        self._switch = Switch(self._engine, self._deployments, locks)
         self._updates = Updates(
             self.layout,
             needed=lambda name: locks.get(name) is not None or self._pending(name),

@@ -21,6 +21,7 @@ from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.health import Check
 from deploy.supervisor.layout import Layout
+from deploy.supervisor.locks import Locks
 from deploy.supervisor.process import boot_id
 from deploy.supervisor.slot import Key, Slot, State
 from deploy.supervisor.state import Difference
@@ -45,20 +46,21 @@ def moment() -> Moment:
 class Switch:
     """Needs a running loop. `resume` follows when the engine has adopted what runs.
 
-    `on_expiry(deployment)` is called when a trial's time was over.
+    Who lets the time of a trial pass is cut off, and their lock with it.
     """
 
     def __init__(
         self,
         engine: Engine,
         deployments: Deployments,
+        locks: Locks,
         *,
-        on_expiry: Callable[[str], object],
         now: Callable[[], Moment] = moment,
     ) -> None:
         self._engine = engine
         self._deployments = deployments
-        self._on_expiry = on_expiry
+        self._locks = locks
+        self._beginners: Dict[str, object] = {}  # deployment -> who had its lock at the switch
         self._now = now
         self._timers: Dict[str, asyncio.TimerHandle] = {}
 
@@ -75,6 +77,8 @@ class Switch:
         that is not 0. What is current already stays the generation that it is. Raises OSError."""
         name = profile.deployment
         now = self._now()
+        lock = self._locks.get(name)
+        self._beginners[name] = None if lock is None else lock.holder
         generation = self._deployments.generation(name)
         before = self._deployments.pending(name)
         current = None if generation is None else generation.number
@@ -191,7 +195,7 @@ class Switch:
         try:
             if isinstance(decision, GoBack):
                 self._go_back(name, pending, decision.reason)
-                self._on_expiry(name)
+                self._locks.break_lock(name)
             elif isinstance(decision, Settled):
                 self._deployments.remove_pending(name)
         except OSError as error:
@@ -204,7 +208,12 @@ class Switch:
             self._now(),
             current=self._deployments.current(name),
             booted=self._deployments.booted(name),
+            held=self._held(name),
         )
+
+    def _held(self, name: str) -> bool:
+        lock = self._locks.get(name)
+        return lock is not None and lock.holder is not self._beginners.get(name)
 
     # what is done
 

@@ -19,6 +19,7 @@ from dora.compile.compile import deployment_name
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import deploy
 from dora.coordinator.prepare import prepare
+from dora.coordinator.trials import hold_trials
 from dora.coordinator.watch import Line, watch
 
 
@@ -58,6 +59,8 @@ async def command(
     async with fleet.contact() as found:
         if not found.sessions:
             return exit_of(found)
+        if not dry_run:
+            await hold_trials(name, found.sessions)
         prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, out.event)
         if dry_run:
             show_plan(out, prepared, found)

@@ -16,6 +16,7 @@ from dora.coordinator.deploy import carry_out
 from dora.coordinator.prepare import cache_folder
 from dora.coordinator.revisions import revisions, target
 from dora.coordinator.rollback import histories, plan_back
+from dora.coordinator.trials import hold_trials
 
 
 @click.command("rollback")
@@ -48,6 +49,7 @@ async def command(
     async with fleet.contact() as found:
         name, known = only_deployment(found.sessions, deployment)
         sessions = {it.machine.id: it for it in known}
+        await hold_trials(name, sessions)
         past = await histories(name, sessions)
         revision = target(revisions(past), to)
         out.say(f"{name}: back to revision {revision.number}")

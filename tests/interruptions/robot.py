@@ -6,6 +6,7 @@ told. The robot's store lies on a small filesystem of its own, which can be fill
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -198,8 +199,13 @@ class Robot:
         room = os.statvfs(self.here)
         size = room.f_bavail * room.f_frsize - left
         with (self.here / FILLER).open("ab") as file:
-            if size > 0:
+            if size <= 0:
+                return
+            try:
                 os.posix_fallocate(file.fileno(), file.tell(), size)
+            except OSError as error:  # somebody else was writing, too
+                if error.errno != errno.ENOSPC:
+                    raise
 
     def empty(self) -> None:
         (self.here / FILLER).unlink(missing_ok=True)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.supervisor.confirmation import GoBack, Moment, Pending, Settled, Wait, begin, decide
+from deploy.supervisor.confirmation import (
+    AGAIN,
+    GoBack,
+    Moment,
+    Pending,
+    Settled,
+    Wait,
+    begin,
+    decide,
+)
 
 BOOT = Moment("boot-1", 100.0, 5000.0)
 
@@ -40,6 +49,15 @@ def test_it_waits_until_the_deadline_and_then_goes_back() -> None:
     ]
     back = GoBack("it was not confirmed in time")
     assert [Wait(30.0), Wait(1.0), Wait(1.0), back, back] == decisions
+
+
+def test_it_does_not_end_while_somebody_else_has_the_lock() -> None:
+    """Only its time is held up: after a reboot it goes back all the same."""
+    trial = begin(4, 30, BOOT, current=3, before=None)
+    assert Wait(AGAIN) == decide(trial, later(99), current=4, booted=3, held=True)
+    assert Wait(1.0) == decide(trial, later(29), current=4, booted=3, held=True)
+    rebooted = Moment("boot-2", 3.0, BOOT.wall + 20)
+    assert isinstance(decide(trial, rebooted, current=4, booted=3, held=True), GoBack)
 
 
 def test_after_a_reboot_it_goes_back_at_once() -> None:

@@ -114,6 +114,18 @@ def test_who_lets_the_time_pass_loses_the_lock(machine: Machine) -> None:
         assert 2 == machine.activate(machine.sleeper("a"))["number"]
 
 
+def test_who_comes_next_keeps_the_lock_and_what_they_planned_from(machine: Machine) -> None:
+    """The trial that another one left does not end under their hands; without them, it does."""
+    machine.start()
+    two_generations(machine, 1.0)
+    with machine.client() as client:
+        client.ok("lock", deployment="flow", owner="bob@desk")
+        time.sleep(1.5)
+        assert 2 == deployment(machine)["current"]
+        assert "bob@desk" == deployment(machine)["lock"]["owner"]
+    until(lambda: deployment(machine)["current"] == 1, "the way back")
+
+
 def test_a_revert_goes_back_at_once_and_needs_the_lock(machine: Machine) -> None:
     """The reason is the coordinator's."""
     machine.start()
