@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from dora.communication.base import Kind, Message
-from dora.metadata import PRECIOUS, Metadata, utc
+from dora.metadata import PRECIOUS, Metadata, copied, utc
 
 TIMEOUT = "Timeout event stream error: Receiver timed out"
 
@@ -142,7 +142,7 @@ def copies(event: Event, names: Sequence[str]) -> list[Event]:
     assert message is not None, "it was looked at"
     value = cache(message.value)
     return [
-        input_event(name, Message(message.kind, message.timestamp, dict(message.metadata), value))
+        input_event(name, Message(message.kind, message.timestamp, copied(message.metadata), value))
         for name in names
     ]
 

@@ -87,6 +87,13 @@ def _as_text(key: str, value: Any) -> str:
     return str(value)
 
 
+def copied(metadata: Mapping[str, Any]) -> Metadata:
+    """A copy of normalised metadata whose lists are its own, too."""
+    if not metadata:
+        return {}
+    return {key: it.copy() if type(it) is list else it for key, it in metadata.items()}
+
+
 def to_json(metadata: Mapping[str, Any]) -> bytes:
     """The text of normalised metadata."""
     return json.dumps(metadata, separators=(",", ":"), default=_datetime_to_json).encode()

@@ -12,6 +12,7 @@ from dora import arrow
 from dora.communication.base import Kind, Message
 from dora.communication.header import flags_of
 from dora.communication.inbox import Inbox, capacity
+from dora.metadata import copied
 
 
 class MemoryLayer:
@@ -72,7 +73,7 @@ class MemoryPublisher:
         flush, precious = flags_of(metadata) if metadata else (False, False)
         for subscription in subscriptions:
             # Each receiver may change its own metadata.
-            message = Message(Kind.DATA, timestamp, dict(metadata), parcel)
+            message = Message(Kind.DATA, timestamp, copied(metadata), parcel)
             subscription.inbox.put(message, flush=flush, precious=precious)
 
     def finish(self) -> None:

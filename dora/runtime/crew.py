@@ -113,7 +113,8 @@ class Crew:
         operator.error = one_line(error)
         again = restart_after(operator.config, attempts=operator.attempts, lived=lived)
         if again is None or operator.stopping:
-            follows = f"it stays ended after {operator.restarts} restarts"
+            times = f" after {operator.restarts} restarts" if operator.restarts else ""
+            follows = f"it stays ended{times}"
         else:
             follows = f"it is started again in {again[0]:g} s"
         logger.error("operator %s failed; %s\n%s", operator.config.id, follows, told(error))

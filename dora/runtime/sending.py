@@ -14,7 +14,7 @@ from typing import Any
 from dora.communication.base import Kind, Message
 from dora.communication.memory import is_arrow, share
 from dora.event import input_event, is_precious
-from dora.metadata import EPOCH, UTC, normalise
+from dora.metadata import EPOCH, UTC, copied, normalise
 from dora.runtime.mailbox import Mailbox
 from dora.runtime.scheduler import Scheduler
 from dora.runtime.task import Queue
@@ -71,7 +71,7 @@ class Exchange:
         scheduler = self.scheduler
         flush = bool(metadata) and metadata.get("flush") is True
         for queue in queues:
-            event = input_event(queue.input, Message(Kind.DATA, timestamp, dict(metadata), value))
+            event = input_event(queue.input, Message(Kind.DATA, timestamp, copied(metadata), value))
             if flush:
                 scheduler.flush(queue, is_precious)
             scheduler.arrived(queue, event, since)

@@ -12,7 +12,7 @@ from tests.dora.runtime.suite import PROBES, LoaderSuite
 
 @pytest.fixture
 def loader() -> PythonLoader:
-    return PythonLoader(lambda: {})
+    return PythonLoader(dict)
 
 
 @pytest.fixture

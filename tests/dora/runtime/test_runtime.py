@@ -1,0 +1,421 @@
+"""Runtimes as users start them: whole dataflows with operators, through the real `dora run`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.scenarios.fleet import Fleet, write_flow
+
+COUNT = """
+import pyarrow as pa
+from dora import Node
+node = Node()
+for i in range(20):
+    node.send_output("n", pa.array([i]), {"i": i})
+"""
+SHOW = """
+from dora import Node
+for event in Node():
+    what = event["value"].to_pylist() if event["type"] == "INPUT" else event["id"]
+    print(event["type"], event["id"], what)
+"""
+PASS_ON = """
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        print(dora_event["type"], dora_event["id"])
+        if dora_event["type"] == "INPUT":
+            send_output("n", dora_event["value"], dora_event["metadata"])
+        return DoraStatus.CONTINUE
+    def __del__(self):
+        print("dropped")
+"""
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path, tmp_path / "machines.yml", cache=tmp_path / "cache")
+
+
+def ran(
+    laptop: Fleet, files: dict[str, str], flow: str, *options: str, code: int = 0
+) -> tuple[dict[str, list[str]], CompletedProcess[str]]:
+    """What each node printed, line by line."""
+    for name in files:
+        (laptop.home / "flow" / name).parent.mkdir(parents=True, exist_ok=True)
+    path = write_flow(laptop.home / "flow", files, flow)
+    done = subprocess.run(
+        laptop.command("run", path, "--json", *options),
+        env=laptop.env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert code == done.returncode, f"{done.stdout}\n{done.stderr}"
+    lines: dict[str, list[str]] = {}
+    for row in map(json.loads, done.stdout.splitlines()):
+        lines.setdefault(row["node"], []).append(row["line"])
+    return lines, done
+
+
+def test_operators_stand_between_nodes(laptop: Fleet) -> None:
+    """The form of 2022. Everything passes through in order; closed inputs end operators one after
+    the other, without a STOP, and each is dropped; then the runtime ends."""
+    lines, _ = ran(
+        laptop,
+        {"count.py": COUNT, "show.py": SHOW, "pass.py": PASS_ON},
+        """\
+communication: {zenoh: {prefix: /example}}
+nodes:
+  - {id: count, custom: {run: count.py, outputs: [n]}}
+  - id: rt
+    operators:
+      - {id: op-1, python: pass.py, inputs: {n: {source: count/n, queue_size: 30}}, outputs: [n]}
+      - {id: op-2, python: pass.py, inputs: {m: {source: op-1/n, queue_size: 30}}, outputs: [n]}
+  - id: show
+    custom: {run: show.py, inputs: {n: {source: op-2/n, queue_size: 30}}}
+""",
+    )
+
+    assert [f"INPUT n [{i}]" for i in range(20)] == lines["show"][:20]
+    assert ["INPUT_CLOSED n n", "STOP ALL_INPUTS_CLOSED ALL_INPUTS_CLOSED"] == lines["show"][20:]
+    assert 20 == lines["rt"].count("INPUT n")
+    assert 20 == lines["rt"].count("INPUT m")
+    assert ["INPUT_CLOSED n", "dropped"] == [it for it in lines["rt"] if it != "INPUT m"][20:22]
+    assert ["INPUT_CLOSED m", "dropped"] == lines["rt"][-2:]
+
+
+def test_a_single_operator_is_as_dora_has_it(laptop: Fleet) -> None:
+    """Its outputs have no operator in their name; modules, descriptor and statuses as there."""
+    operator = """
+import enum, sys
+import helper
+class Mine(enum.Enum):
+    GO = 0
+    END = 1
+assert not hasattr(sys.modules[__name__], "Operator")
+class Operator:
+    def __init__(self):
+        self.seen = 0
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] != "INPUT":
+            return Mine.GO
+        self.seen += 1
+        if self.seen == 1:
+            print(__name__, [node["id"] for node in self.dataflow_descriptor["nodes"]])
+            print(sys.path[0] in ("", sys.path[0]), type(dora_event["value"]).__name__)
+            send_output("nothing", b"x")
+            send_output(output="n", data=helper.TEXT, metadata={"k": 1})
+        return Mine.END if self.seen == 3 else Mine.GO
+"""
+    lines, _ = ran(
+        laptop,
+        {"ops/op.py": operator, "ops/helper.py": "TEXT = b'ab'\n", "show.py": SHOW},
+        """\
+nodes:
+  - id: rt
+    operator: {python: ops/op.py, inputs: {tick: dora/timer/millis/20}, outputs: [n]}
+  - {id: show, path: show.py, inputs: {n: rt/n}}
+""",
+    )
+
+    assert "op ['rt', 'show']" in lines["rt"]
+    assert "True NullArray" in lines["rt"]
+    assert any("op/nothing is not in the operator's output list (n)" in it for it in lines["rt"])
+    assert ["INPUT n [97, 98]", "INPUT_CLOSED n n"] == lines["show"][:2]
+
+
+FRAGILE = """
+from dora import DoraStatus
+class Operator:
+    def __init__(self):
+        self.state = {}
+        print("made")
+    def restore_state(self, state):
+        self.state = dict(state)
+        print("restored", sorted(self.state))
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            number = dora_event["value"][0].as_py()
+            if number in (5, 7):
+                raise ZeroDivisionError(f"no {number}")
+            self.save_state("last", str(number).encode())
+            send_output("n", dora_event["value"])
+        return DoraStatus.CONTINUE
+"""
+STEADY = PASS_ON.replace("print(dora_event", "pass # print(dora_event")
+BESIDE = """\
+nodes:
+  - {{id: count, path: count.py, outputs: [n]}}
+  - id: rt
+    operators:
+      - {{id: fragile, python: fragile.py, inputs: {{n: {of_count}}}, outputs: [n], {policy}}}
+      - {{id: steady, python: steady.py, inputs: {{n: {of_count}}}, outputs: [n]}}
+      - {{id: after, python: steady.py, inputs: {{n: {of_fragile}}}, outputs: [n]}}
+  - {{id: a, path: show.py, inputs: {{n: {{source: rt/steady/n, queue_size: 30}}}}}}
+  - {{id: b, path: show.py, inputs: {{n: {{source: rt/after/n, queue_size: 30}}}}}}
+"""
+ROOM = {
+    "of_count": "{source: count/n, queue_size: 30}",
+    "of_fragile": "{source: fragile/n, queue_size: 30}",
+}
+FILES = {"count.py": COUNT, "show.py": SHOW, "steady.py": STEADY, "fragile.py": FRAGILE}
+
+
+def test_a_failed_operator_comes_back_alone(laptop: Fleet) -> None:
+    """Its traceback is told with its name; its state is restored; it loses what made it fail, its
+    neighbours lose nothing."""
+    lines, _ = ran(laptop, FILES, BESIDE.format(**ROOM, policy="restart_policy: on-failure"))
+
+    rt = "\n".join(lines["rt"])
+    assert [f"INPUT n [{i}]" for i in range(20)] == lines["a"][:20]
+    assert [f"INPUT n [{i}]" for i in range(20) if i not in (5, 7)] == lines["b"][:18]
+    assert 3 == rt.count("made")
+    assert 2 == rt.count("restored ['last']")
+    assert "operator fragile failed; it is started again in 0 s" in rt
+    assert 'fragile.py", line 14, in on_event' in rt
+    assert "dora/runtime" not in rt
+    assert "ZeroDivisionError: no 7" in rt
+
+
+def test_an_operator_that_failed_for_good_closes_its_outputs(laptop: Fleet) -> None:
+    """The others go on to their end; the runtime's exit code tells of it."""
+    flow = BESIDE.format(**ROOM, policy="restart_policy: never")
+    lines, done = ran(laptop, FILES, flow, code=1)
+
+    assert [f"INPUT n [{i}]" for i in range(20)] == lines["a"][:20]
+    assert [*(f"INPUT n [{i}]" for i in range(5)), "INPUT_CLOSED n n"] == lines["b"][:6]
+    assert "node rt exited with code 1" in done.stderr
+
+
+def test_code_that_cannot_be_loaded_is_told_at_once(laptop: Fleet) -> None:
+    """All such files, each once, with what to do; nothing of the runtime starts."""
+    lines, _ = ran(
+        laptop,
+        {
+            "a.py": "import not_installed\n",
+            "b.py": "class Operatr:\n    pass\n",
+            "c.py": "print('made')\n" + PASS_ON,
+        },
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: a, python: a.py, inputs: {t: dora/timer/millis/10}}
+      - {id: a2, python: a.py, inputs: {t: dora/timer/millis/10}}
+      - {id: b, python: b.py, inputs: {t: dora/timer/millis/10}}
+      - {id: c, python: c.py, inputs: {t: dora/timer/millis/10}}
+""",
+        code=1,
+    )
+
+    rt = "\n".join(lines["rt"])
+    assert 1 == rt.count("a.py cannot be loaded: ModuleNotFoundError: No module named")
+    assert "name the package in the node's `requirements:`" in rt
+    assert "b.py has no class Operator" in rt
+    assert "INPUT" not in rt
+
+
+def test_a_status_that_is_none_is_a_failure(laptop: Fleet) -> None:
+    """As dora has it: an operator that returns nothing is broken, and is told how to mend it."""
+    lines, _ = ran(
+        laptop,
+        {"op.py": "class Operator:\n    def on_event(self, event, send):\n        pass\n"},
+        """\
+nodes:
+  - {id: rt, operator: {python: op.py, inputs: {t: dora/timer/millis/10}}}
+""",
+        code=1,
+    )
+
+    assert any("on_event must return a DoraStatus, not None" in it for it in lines["rt"])
+
+
+def test_a_stop_is_told_to_every_operator(laptop: Fleet) -> None:
+    """Each gets STOP and is dropped; one that computes in a thread or awaits is waited for."""
+    operator = """
+from dora import DoraStatus
+class Operator:
+    {kind}def on_event(self, dora_event, send_output):
+        if dora_event["type"] != "INPUT":
+            print("{name}", dora_event["type"], dora_event["id"])
+        return DoraStatus.CONTINUE
+    def __del__(self):
+        print("{name} dropped")
+"""
+    names = {"plain": "", "thread": "", "async": "async "}
+    lines, _ = ran(
+        laptop,
+        {f"{it}_.py": operator.format(name=it, kind=kind) for it, kind in names.items()},
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: plain, python: plain_.py, inputs: {t: dora/timer/millis/10}}
+      - {id: thread, python: thread_.py, thread: true, inputs: {t: dora/timer/millis/10}}
+      - {id: async, python: async_.py, inputs: {t: dora/timer/millis/10}}
+""",
+        "--stop-after",
+        "1500ms",
+    )
+
+    assert sorted(
+        line for it in names for line in (f"{it} STOP MANUAL", f"{it} dropped")
+    ) == sorted(lines["rt"])
+
+
+def test_who_has_a_thread_or_awaits_holds_nobody_up(laptop: Fleet) -> None:
+    """While two operators take their time, a third one gets all of its ticks; then one STOP ends
+    one operator, and STOP_ALL the rest."""
+    slow = """
+import asyncio, time
+from dora import DoraStatus
+class Operator:
+    {kind}def on_event(self, dora_event, send_output):
+        {wait}
+        send_output("done", b"")
+        return DoraStatus.STOP
+"""
+    quick = """
+from dora import DoraStatus
+class Operator:
+    ticks, done = 0, set()
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT_CLOSED":
+            self.done.add(dora_event["id"])
+        self.ticks += dora_event["id"] == "tick" and not self.done
+        if self.done != {"a", "b"}:
+            return DoraStatus.CONTINUE
+        print("ticks", self.ticks > 30)
+        return DoraStatus.STOP_ALL
+"""
+    lines, _ = ran(
+        laptop,
+        {
+            "threaded.py": slow.format(kind="", wait="time.sleep(1)"),
+            "awaits.py": slow.format(kind="async ", wait="await asyncio.sleep(1)"),
+            "quick.py": quick,
+        },
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: a, python: threaded.py, thread: true, inputs: {t: dora/timer/secs/60}, outputs: [done]}
+      - {id: b, python: awaits.py, inputs: {t: dora/timer/secs/60}, outputs: [done]}
+      - id: quick
+        python: quick.py
+        inputs: {a: a/done, b: b/done, tick: {source: dora/timer/millis/10, queue_size: 100}}
+""",
+    )
+
+    assert ["ticks True"] == lines["rt"]
+
+
+def test_two_thousand_operators_are_served(laptop: Fleet) -> None:
+    """One file, one timer, one process: an instance each, and neither a thread nor a descriptor."""
+    operator = """
+import os, threading
+from dora import DoraStatus
+class Operator:
+    served = 0
+    def on_event(self, dora_event, send_output):
+        Operator.served += 1
+        if Operator.served == 2000:
+            print("served", threading.active_count() < 6, len(os.listdir("/proc/self/fd")) < 40)
+        return DoraStatus.STOP
+"""
+    many = "".join(
+        f"      - {{id: o{i}, python: op.py, inputs: {{t: dora/timer/secs/60}}}}\n"
+        for i in range(2000)
+    )
+    lines, _ = ran(laptop, {"op.py": operator}, "nodes:\n  - id: rt\n    operators:\n" + many)
+
+    assert ["served True True"] == lines["rt"]
+
+
+def test_values_pass_by_reference(laptop: Fleet) -> None:
+    """The reader gets the very array that was sent; the metadata is its own."""
+    send = """
+import pyarrow as pa
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        self.array, self.metadata = pa.array([1, 2]), {"k": [1]}
+        print("is", id(self.array))
+        send_output("n", self.array, self.metadata)
+        return DoraStatus.STOP
+"""
+    take = """
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            print("is", id(dora_event["value"]))
+            dora_event["metadata"]["k"].append(2)
+            print(sorted(dora_event["metadata"]), dora_event["metadata"]["k"])
+        return DoraStatus.CONTINUE
+"""
+    lines, _ = ran(
+        laptop,
+        {"send.py": send, "take.py": take},
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: send, python: send.py, inputs: {t: dora/timer/secs/60}, outputs: [n]}
+      - {id: one, python: take.py, inputs: {n: send/n}}
+      - {id: two, python: take.py, inputs: {n: send/n}}
+""",
+    )
+
+    own = "['k', 'timestamp'] [1, 2]"
+    assert [lines["rt"][0], own, lines["rt"][0], own] == lines["rt"][1:]
+
+
+def test_a_missed_deadline_can_be_told_or_skip_the_call(laptop: Fleet) -> None:
+    """A neighbour that takes too long makes both late: one hears of it, the other is not called."""
+    busy = """
+import time
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            send_output("n", b"")
+            time.sleep(0.2)
+        return DoraStatus.STOP
+"""
+    late = """
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        print(dora_event["type"], dora_event["id"], dora_event.get("lateness", 0) > 0.1)
+        return DoraStatus.CONTINUE
+"""
+    lines, _ = ran(
+        laptop,
+        {"busy.py": busy, "told.py": late, "skip.py": late.replace('"type"', '"type"')},
+        """\
+nodes:
+  - id: rt
+    scheduler: edf
+    operators:
+      - {id: busy, python: busy.py, budget: 50ms, inputs: {t: dora/timer/secs/60}, outputs: [n]}
+      - {id: told, python: told.py, deadline: 20ms, on_deadline_miss: event, inputs: {n: busy/n}}
+      - id: skip
+        python: skip.py
+        on_deadline_miss: skip
+        inputs: {m: {source: busy/n, deadline: 20ms}}
+""",
+    )
+
+    rt = lines["rt"]
+    assert "DEADLINE_MISSED n True" in rt
+    assert "INPUT_CLOSED m False" in rt
+    assert not any("INPUT m" in it or "MISSED m" in it for it in rt)
+    assert any("operator busy: a call took" in it and "budget is 50 ms" in it for it in rt)
