@@ -161,6 +161,7 @@ class Builder:
             deploy=deploy,
             cpu_affinity=affinity,
             requirements=tuple(node.get("requirements", ())),
+            build_from_source=tuple(node.get("build_from_source", ())),
             files=tuple(node.get("files", ())),
             secrets=secrets_of(self.report, (*path, "secrets"), node.get("secrets", {}), env),
             working_directory=values.get("working-directory", values.get("working_directory")),
@@ -332,6 +333,13 @@ class Builder:
                 if not any(broken[: len(place)] == place for broken in self.report.broken):
                     self.report.error(place, f"the operator {shown(id)} {code}", _OPERATOR_CODE)
                 continue
+            if "memory" in given and code.kind != "wasm":
+                self.report.error(
+                    (*place, "memory"),
+                    f"`memory` bounds operators in WebAssembly, and {shown(id)} is none",
+                    "say it of the node, in `deploy:`",
+                    key=True,
+                )
             operators[id] = Operator(
                 id=id,
                 kind=code.kind,
@@ -343,6 +351,7 @@ class Builder:
                 deadline=given.get("deadline"),
                 on_deadline_miss=given.get("on_deadline_miss", "run"),
                 budget=given.get("budget"),
+                memory=given.get("memory"),
                 thread=given.get("thread", False),
                 restart=_restart(given),
                 send_stdout_as=given.get("send_stdout_as"),

@@ -143,6 +143,7 @@ class Operator:
     deadline: float | None = None  # of inputs that have none of their own
     on_deadline_miss: Literal["run", "skip", "event"] = "run"
     budget: float | None = None  # of one call
+    memory: int | None = None  # bytes; of WebAssembly
     thread: bool = False
     restart: Restart = Restart()
     send_stdout_as: str | None = None
@@ -191,6 +192,7 @@ class Node:
     deploy: Deploy = Deploy()
     cpu_affinity: tuple[int, ...] = ()
     requirements: tuple[str, ...] = ()
+    build_from_source: tuple[str, ...] = ()  # packages that may be built on the laptop
     files: tuple[str, ...] = ()
     secrets: tuple[SecretSource, ...] = ()
     working_directory: str | None = None  # of the 2022 form

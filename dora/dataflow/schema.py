@@ -134,6 +134,7 @@ _OPERATOR: dict[str, Schema] = {
     "deadline": {"coerce": _time},
     "on_deadline_miss": {"allowed": ["run", "skip", "event"]},
     "budget": {"coerce": _time},
+    "memory": {"coerce": size},
     "thread": {"type": "boolean"},
     **_RESTART,
     "build": _TEXT,
@@ -210,6 +211,7 @@ _NODE: dict[str, Schema] = {
     "cpu_affinity": {"coerce": core_list},
     "deploy": {"type": "dict", "schema": _DEPLOY},
     "requirements": {"coerce": _texts},
+    "build_from_source": {"coerce": _texts},
     "files": {"coerce": _texts},
     "secrets": {"type": "dict", "valuesrules": {"type": "dict", "schema": _SECRET}},
     "output_rates": {

@@ -28,7 +28,8 @@ class OperatorConfig:
     deadline: float | None = None  # of every input that has none of its own
     deadlines: Mapping[str, float] = field(default_factory=dict)  # input -> seconds
     on_deadline_miss: str = "run"  # run | skip | event
-    budget: float | None = None  # a call that takes longer is reported
+    budget: float | None = None  # a call that takes longer is reported; in WebAssembly, cut off
+    memory: int | None = None  # bytes that WebAssembly may use
     thread: bool = False  # a worker thread of its own
     restart: str = "never"  # never | on-failure | always
     max_restarts: int = 0

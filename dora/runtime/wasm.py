@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
 from wasmtime import (
@@ -48,6 +48,11 @@ _TABLES = 16
 _TABLE_ELEMENTS = 100_000
 
 
+class Bounds(NamedTuple):
+    memory: int  # bytes
+    budget: float  # seconds a call
+
+
 class WasmLoader:
     """Compiles each module once; its instances share the code."""
 
@@ -66,17 +71,19 @@ class WasmLoader:
         module = self._modules.get(file)
         if module is None:
             module = self._modules[file] = compile_module(self._engine, name, file)
+        bounds = Bounds(
+            memory=MEMORY if operator.memory is None else operator.memory,
+            budget=BUDGET if operator.budget is None else operator.budget,
+        )
         store = Store(self._engine)
         store.set_limits(
-            memory_size=MEMORY,
+            memory_size=bounds.memory,
             memories=1,
             instances=1,
             tables=_TABLES,
             table_elements=_TABLE_ELEMENTS,
         )
-        return WasmOperator(
-            name, self._linker, module, store, context, self._metronome, operator.budget or BUDGET
-        )
+        return WasmOperator(name, self._linker, module, store, context, self._metronome, bounds)
 
     def reload(self, operator: OperatorConfig) -> None:
         """The next `load` compiles what the file is then."""
@@ -94,7 +101,7 @@ class WasmOperator:
         store: Store,
         context: Context,
         metronome: Metronome,
-        budget: float,
+        bounds: Bounds,
     ) -> None:
         self.context = context
         self.send: Send | None = None
@@ -102,7 +109,7 @@ class WasmOperator:
         self._name = name
         self._store: Store | None = store
         self._metronome = metronome
-        self._budget = budget
+        self._bounds = bounds
         self._left = 0  # ticks that the call may still take, counted
         self._started = 0  # from this tick on
         self.raised: BaseException | None = None
@@ -195,7 +202,7 @@ class WasmOperator:
         if block == 0:
             raise OperatorError(
                 f"{self._name}: dora_alloc has no {size} bytes for an event",
-                hint=f"an operator may use {MEMORY >> 20} MiB",
+                hint=f"it may use {self._bounds.memory >> 10} KiB in all; `memory:` changes that",
             )
         try:
             target = self._address(block, size)
@@ -234,7 +241,7 @@ class WasmOperator:
                 f"{self._name}: an earlier call was cut off, so nothing is known of its memory",
                 hint="give it a restart_policy",
             )
-        self._left = ticks_in(self._budget)
+        self._left = ticks_in(self._bounds.budget)
         self._started = self._metronome.ticks
         store.set_epoch_deadline(self._left)
         running.caller = self
@@ -257,7 +264,7 @@ class WasmOperator:
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, Trap) and error.trap_code == TrapCode.INTERRUPT:
-            return f"cut off: a call took longer than {self._budget:g} s"
+            return f"cut off: a call took longer than {self._bounds.budget:g} s"
         return str(error).strip() or "cut off"
 
     def _open(self) -> Store:

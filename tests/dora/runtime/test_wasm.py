@@ -228,6 +228,14 @@ def test_memory_ends_at_its_limit(operator: Operator, desk: Desk) -> None:
     assert DoraStatus.CONTINUE == probe.on_event(message("any"), desk.send)
 
 
+def test_an_operator_may_be_given_more_or_less(operator: Operator, desk: Desk) -> None:
+    """By `memory:` in the flow file."""
+    grow = "(if (i32.eq (memory.grow (i32.const 30)) (i32.const -1)) (then (unreachable)))"
+    assert DoraStatus.CONTINUE == operator(grow, memory=32 << 16).on_event(message("a"), desk.send)
+    with pytest.raises(OperatorError, match="unreachable"):
+        operator(grow, memory=31 << 16).on_event(message("a"), desk.send)
+
+
 def test_a_module_that_needs_more_than_the_limit_is_refused(
     tmp_path: Path, loader: WasmLoader, desk: Desk
 ) -> None:
@@ -245,7 +253,7 @@ def test_an_event_for_which_there_is_no_memory_is_an_error(
     instance = loader.load(config(PROBES / "probe.wat"), desk)
     with pytest.raises(OperatorError, match="dora_alloc has no 70000009 bytes") as caught:
         instance.on_event(message("echo", bytes(70_000_000)), desk.send)
-    assert "64 MiB" in (caught.value.hint or "")
+    assert "65536 KiB" in (caught.value.hint or "")
     instance.on_event(message("count"), desk.send)
     instance.close()
     assert [("out", b"\1")] == desk.sent
