@@ -37,7 +37,7 @@ from deploy.proof import last_lines, prove
 from deploy.session import Session
 from deploy.store.base import Objects
 from deploy.store.path import Manifest
-from deploy.store.remote import RemoteStore
+from deploy.store.remote import Look, RemoteStore
 from deploy.trial import WINDOW, proving_time, trial_time
 
 KEEP_ALIVE = 5.0  # seconds between words to a machine whose lock we hold
@@ -52,11 +52,13 @@ Outcome = Literal[
 @dataclass(frozen=True)
 class Closures:
     """What the plan's profiles need, and where the laptop has it. `secrets` (machine -> name ->
-    content) go around the store, into files that only the machine's user can read."""
+    content) go around the store, into files that only the machine's user can read. `looks` are what
+    machines were found to lack, so that they need not be asked once more."""
 
     store: Objects
     manifests: Mapping[str, tuple[Manifest, ...]]  # machine -> trees
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ class _Work:
             self._closures.store,
             manifests,
             lambda done, total: self._emit(Copying(row.machine, done, total)),
+            look=self._closures.looks.get(row.machine),
         )
         self.results[row.machine].bytes = sent
         self._emit(Copied(row.machine, sent, time.monotonic() - began))

@@ -6,21 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from deploy.differences import Reason, Trees, differences
 from deploy.profile import Profile
-from deploy.unit import Unit
-
-# Of a unit; closure, env and argv have words of their own.
-SETTINGS = (
-    "cwd",
-    "cores",
-    "readiness",
-    "start_timeout",
-    "restart",
-    "stop",
-    "order",
-    "sockets",
-    "watchdog",
-)
 
 Action = Literal["start", "restart", "stop", "keep"]
 
@@ -31,7 +18,7 @@ class Change:
 
     unit: str
     action: Action
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,13 +64,17 @@ class Plan:
 
 
 def plan(
-    deployment: str, wanted: Mapping[str, Profile], current: Mapping[str, Profile | None]
+    deployment: str,
+    wanted: Mapping[str, Profile],
+    current: Mapping[str, Profile | None],
+    trees: Mapping[str, Trees] | None = None,
 ) -> Plan:
     """Compares profiles, machine by machine.
 
     `current` holds every machine that answered: the profile that is current there, or None. Of
     `wanted`, only machines that answered are planned for; machines that run the deployment and are
-    no longer wanted are emptied.
+    no longer wanted are emptied. `trees` are the outlines that are known, by machine: for reasons
+    that name files and packages.
     """
     rows = []
     for machine, found in current.items():
@@ -95,63 +86,26 @@ def plan(
                 machine=machine,
                 expected=found.hash if found else None,
                 wanted=profile,
-                changes=_changes(found, profile),
+                changes=changes(found, profile, (trees or {}).get(machine)),
             )
         )
     return Plan(deployment, tuple(rows))
 
 
-def _changes(found: Profile | None, wanted: Profile | None) -> tuple[Change, ...]:
+def changes(
+    found: Profile | None, wanted: Profile | None, trees: Trees | None = None
+) -> tuple[Change, ...]:
+    """From one profile to another, unit by unit."""
     before = {unit.name: unit for unit in found.units} if found else {}
     after = {unit.name: unit for unit in wanted.units} if wanted else {}
-    changes = []
+    rows = []
     for name, unit in after.items():
         old = before.get(name)
         if old is None:
-            changes.append(Change(name, "start"))
+            rows.append(Change(name, "start"))
         elif old.fingerprint == unit.fingerprint:
-            changes.append(Change(name, "keep"))
+            rows.append(Change(name, "keep"))
         else:
-            changes.append(Change(name, "restart", differences(old, unit)))
-    changes += [Change(name, "stop") for name in before if name not in after]
-    return tuple(changes)
-
-
-def differences(old: Unit, new: Unit) -> tuple[str, ...]:
-    """Why `new` is not `old`, in a user's words; values of variables are not shown."""
-    reasons = []
-    old_trees, new_trees = (_labels(unit.closure) for unit in (old, new))
-    for label in sorted(old_trees.keys() | new_trees.keys()):
-        if old_trees.get(label) != new_trees.get(label):
-            reasons.append(f"{label} changed")
-    for variable in sorted(old.env.keys() | new.env.keys()):
-        # A variable that names a store path changes with its tree, which was said already.
-        before, after = (_without_trees(unit.env.get(variable)) for unit in (old, new))
-        if before != after:
-            reasons.append(f"{variable} changed")
-    if _strip(old.argv) != _strip(new.argv):
-        reasons.append("command changed")
-    before_secrets, after_secrets = ({it.variable: it for it in u.secrets} for u in (old, new))
-    for variable in sorted(before_secrets.keys() | after_secrets.keys()):
-        if before_secrets.get(variable) != after_secrets.get(variable):
-            reasons.append(f"secret {variable} changed")
-    for field in SETTINGS:
-        if getattr(old, field) != getattr(new, field):
-            reasons.append(f"{field} changed")
-    return tuple(reasons)
-
-
-def _labels(closure: tuple[str, ...]) -> dict[str, str]:
-    return {path.split("-", 1)[1]: path for path in closure}
-
-
-def _strip(argv: tuple[str, ...]) -> list[str | None]:
-    return [_without_trees(part) for part in argv]
-
-
-def _without_trees(text: str | None) -> str | None:
-    """`text` with the hashes of store paths blanked."""
-    if text is None or "/store/trees/" not in text:
-        return text
-    head, *rest = text.split("/store/trees/")
-    return head + "".join("/store/trees/" + part[40:] for part in rest)
+            rows.append(Change(name, "restart", differences(old, unit, trees)))
+    rows += [Change(name, "stop") for name in before if name not in after]
+    return tuple(rows)

@@ -22,6 +22,7 @@ ROBOT_SIDE = (
     "deploy.malformed",
     "deploy.store",
     "deploy.store.path",
+    "deploy.store.outline",
     "deploy.store.base",
     "deploy.store.durable",
     "deploy.store.local",

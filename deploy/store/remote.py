@@ -14,9 +14,11 @@ from deploy.errors import BuildError, ConnectionLost, MachineError
 from deploy.store.archive import Item, encode
 from deploy.store.base import Incoming, Objects, chunks, objects_of
 from deploy.store.collect import Collected
+from deploy.store.outline import Outline
 from deploy.store.path import Manifest
 from deploy.store.verify import Verified
 
+BLOCK = 4096  # bytes
 LAST_WORDS = 5.0  # seconds in which a machine that hung up on us may still say why
 
 
@@ -38,6 +40,25 @@ class Missing:
     def bytes(self) -> int:
         return sum(self.objects.values())
 
+    @property
+    def disk(self) -> int:
+        """Bytes of disk that they take: every file has blocks of its own."""
+        return sum(-(-size // BLOCK) * BLOCK for size in self.objects.values())
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a machine lacks, and what it has: outlines of trees by name. The conversation goes on
+    where it was when this is given to `send`."""
+
+    missing: Missing
+    outlines: Mapping[str, Outline]
+    channel: Channel
+
+    async def close(self) -> None:
+        """May be called twice."""
+        await self.channel.close()
+
 
 class RemoteStore:
     """The store of one machine. Methods raise MachineError or ConnectionLost."""
@@ -51,11 +72,31 @@ class RemoteStore:
 
     async def missing(self, manifests: Iterable[Manifest]) -> Missing:
         """What `send` would have to send."""
+        look = await self.look(manifests)
+        await look.close()
+        return look.missing
+
+    async def look(self, manifests: Iterable[Manifest], trees: Iterable[str] = ()) -> Look:
+        """What `send` would have to send, and outlines of those of `trees` that are there. Whoever
+        looks closes the Look."""
         channel = await self._open("session")
         try:
-            return await self._missing(channel, {each.name: each for each in manifests})
-        finally:
+            outlines = {}
+            if names := sorted(trees):
+                await self._say(channel, op="outlines", trees=names)
+                outlines = self._outlines(await self._hear(channel))
+            missing = await self._missing(channel, {each.name: each for each in manifests})
+        except BaseException:
             await channel.close()
+            raise
+        return Look(missing, outlines, channel)
+
+    def _outlines(self, reply: Mapping[str, Any]) -> dict[str, Outline]:
+        try:
+            rows = reply["outlines"].items()
+            return {str(name): Outline.from_json(data) for name, data in rows}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MachineError(self.machine, f"its store spoke nonsense: {error}") from error
 
     async def send(
         self,
@@ -64,11 +105,13 @@ class RemoteStore:
         on_progress: Callable[[int, int], None] | None = None,
         *,
         packed: bool = False,
+        look: Look | None = None,
     ) -> int:
         """Makes sure that these trees are on the machine; returns the bytes of content sent.
 
         `on_progress(done, total)` counts what the machine has got, in bytes. `packed` compresses,
-        which pays on links below about 100 Mbit/s. Raises BuildError when a file has changed since
+        which pays on links below about 100 Mbit/s. `look`, of the same manifests, saves asking once
+        more. Raises BuildError when a file has changed since
         it was built; MachineError when it does not fit. What arrived is kept in any case, so that
         the next attempt goes on from there.
         """
@@ -76,9 +119,9 @@ class RemoteStore:
         sent = 0
         # Twice, since a collector may come between the question and the archive.
         for last in (False, True):
-            channel = await self._open("session")
+            look = look or await self.look(wanted.values())
+            missing, channel = look.missing, look.channel
             try:
-                missing = await self._missing(channel, wanted)
                 if not missing.trees:
                     return sent
                 self._check_space(missing)
@@ -95,6 +138,7 @@ class RemoteStore:
                 sent += missing.bytes
             finally:
                 await channel.close()
+                look = None
         raise AssertionError("unreachable")
 
     async def collect(self, keep: Iterable[str] = (), agents: Iterable[str] = ()) -> Collected:
@@ -145,13 +189,8 @@ class RemoteStore:
         return Missing(trees, lacking, int(reply["free"]))
 
     def _check_space(self, missing: Missing) -> None:
-        if missing.bytes > missing.free:
-            raise MachineError(
-                self.machine,
-                f"needs {_megabytes(missing.bytes)} more in its store, where "
-                f"{_megabytes(missing.free)} are free; nothing was changed",
-                hint="`dora gc` removes what no generation needs",
-            )
+        if error := no_room(self.machine, missing):
+            raise error
 
     async def _transfer(
         self,
@@ -263,6 +302,18 @@ def _changed(content: BinaryIO | None, otherwise: str) -> BuildError:
     return BuildError(
         f"{name} changed while it was being deployed; no machine was switched",
         hint="run the same command again",
+    )
+
+
+def no_room(machine: str, missing: Missing) -> MachineError | None:
+    """Why it cannot be sent at all; None when it can."""
+    if missing.disk <= missing.free:
+        return None
+    return MachineError(
+        machine,
+        f"needs {_megabytes(missing.disk)} more in its store, where "
+        f"{_megabytes(missing.free)} are free; nothing was changed",
+        hint="`dora gc` removes what no generation needs",
     )
 
 

@@ -6,6 +6,7 @@ One JSON object a line, each answered by one line: {"ok": true, ...} or {"ok": f
 
     {"op": "missing", "trees": [...]}          -> trees that lack, free bytes
     {"op": "offer"}, an archive of trees       -> objects of these that lack, free bytes
+    {"op": "outlines", "trees": [...]}         -> outlines of those that are here (see `outline`)
     {"op": "receive"}, an archive of objects   -> {"received": n} now and then; in the end objects,
                                                   bytes, and trees that are there: those offered
     {"op": "collect", "keep": [...],           -> trees, objects, bytes that went; agents too,
@@ -31,6 +32,7 @@ from deploy.store.archive import decode, receive
 from deploy.store.base import MissingObjects, objects_of
 from deploy.store.collect import collect, collect_agents
 from deploy.store.local import LocalStore
+from deploy.store.outline import outline
 from deploy.store.path import Manifest
 from deploy.store.verify import Verified, repair, verify
 
@@ -80,6 +82,8 @@ class _Session:
                     self._say({"trees": missing, "free": free(self._store.root)})
                 elif op == "offer":
                     self._offer()
+                elif op == "outlines":
+                    self._say({"outlines": self._outlines(_texts(request, "trees"))})
                 elif op == "collect":
                     self._collect(_texts(request, "keep"), _texts(request, "agents"))
                 elif op == "verify":
@@ -114,6 +118,15 @@ class _Session:
     def _verify(self, removing: bool) -> Verified:
         check = repair if removing else verify
         return check(self._store, lambda count: self._report(count, "checked"))
+
+    def _outlines(self, names: List[str]) -> Dict[str, Any]:
+        found = {}
+        for name in names:
+            try:
+                found[name] = outline(self._store.manifest(name)).to_json()
+            except (KeyError, ValueError, OSError):
+                continue  # it is not here, or damaged, which `verify` tells
+        return found
 
     def _offer(self) -> None:
         for item in decode(self._read):

@@ -17,8 +17,8 @@ from deploy.supervisor.engine import Engine
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.logs import Follower
-from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.process import remove
+from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.slot import Key, State
 from deploy.supervisor.state import Difference
 

@@ -8,11 +8,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from deploy.differences import texts
 from deploy.plan import Change, MachinePlan
+from deploy.survey import Survey
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
+from dora.cli.progress import human_bytes
 from dora.compile.compile import deployment_name
 from dora.coordinator.contact import Contact
 from dora.coordinator.prepare import Prepared, prepare
@@ -59,9 +62,15 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
             {
                 "machine": row.machine,
                 "changes": [
-                    {"unit": it.unit, "action": it.action, "reasons": list(it.reasons)}
+                    {
+                        "unit": it.unit,
+                        "action": it.action,
+                        "reasons": texts(it.reasons),
+                        "details": [reason.to_json() for reason in it.reasons],
+                    }
                     for it in row.changes
                 ],
+                "needs": _needs(prepared, row.machine),
             }
             for row in prepared.plan.machines
         ],
@@ -85,6 +94,20 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
     }
 
 
+def _needs(prepared: Prepared, machine: str) -> dict[str, int] | None:
+    """Null where nothing changes, or where the machine's store could not be asked."""
+    found = prepared.surveys.get(machine, Survey()).look
+    if found is None:
+        return None
+    missing = found.missing
+    return {
+        "files": len(missing.objects),
+        "bytes": missing.bytes,
+        "disk": missing.disk,
+        "disk_free": missing.free,
+    }
+
+
 def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
     if prepared.plan.changes_nothing:
         console.print(f"{prepared.name}: no change")
@@ -94,6 +117,14 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
             console.print(f"[bold]{row.machine}[/bold]")
         for change in changes:
             console.print(_line(prepared, row, change))
+        needs = _needs(prepared, row.machine)
+        if kept and needs is not None:
+            full = needs["disk"] > needs["disk_free"]
+            room = (
+                f"{human_bytes(needs['bytes'])} to send; {human_bytes(needs['disk'])} of "
+                f"{human_bytes(needs['disk_free'])} free disk"
+            )
+            console.print(f"    [{'red' if full else 'dim'}]{room}[/]")
     if kept and prepared.wiring:
         console.print("[bold]edges[/bold]")
         for edge in prepared.wiring:
@@ -110,7 +141,7 @@ def _quality(quality: Quality) -> dict[str, str]:
 def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:
     placed = prepared.placement.assignments.get(change.unit)
     if change.reasons:
-        why = ", ".join(change.reasons)
+        why = ", ".join(texts(change.reasons))
     elif placed and placed.machine == row.machine:
         why = placed.reason
     else:

@@ -18,6 +18,7 @@ from deploy.plan import Plan
 from deploy.profile import Profile
 from deploy.proof import health
 from deploy.session import Session
+from deploy.survey import refuse_what_does_not_fit
 from deploy.trial import WINDOW
 from dora.coordinator.prepare import Prepared
 from dora.coordinator.revisions import new_revision
@@ -56,7 +57,9 @@ async def deploy(
     regardless: bool = False,
     emit: Emit = ignore,
 ) -> Deployed:
-    """As `carry_out`, with what the files ask for."""
+    """As `carry_out`, with what the files ask for. Raises DeployError when that does not fit on
+    some machine's disk; then nothing was copied to any."""
+    refuse_what_does_not_fit(prepared.surveys)
     return await carry_out(
         prepared.plan,
         prepared.closures,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.apply import Closures
@@ -16,6 +16,7 @@ from deploy.plan import Plan, plan
 from deploy.profile import Profile
 from deploy.secret import KEY as REFERENCE_KEY
 from deploy.session import Session
+from deploy.survey import Survey, survey
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
@@ -41,6 +42,7 @@ class Prepared:
     plan: Plan
     profiles: Mapping[str, Profile]
     closures: Closures
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
 
 
 def cache_folder() -> Path:
@@ -102,9 +104,11 @@ async def prepare(
         lambda what: emit(Building(what)),
     )
     profiles = {machine: result.profile for machine, result in built.items()}
+    surveys = await survey(taking_part, current, built)
     closures = Closures(
         store=workshop.store,
         manifests={machine: result.manifests for machine, result in built.items()},
+        looks={machine: it.look for machine, it in surveys.items() if it.look is not None},
         secrets={
             machine: {
                 **secret_files[machine],
@@ -118,9 +122,10 @@ async def prepare(
         dataflow=dataflow,
         placement=placement,
         wiring=wiring,
-        plan=plan(name, profiles, current),
+        plan=plan(name, profiles, current, {machine: it.trees for machine, it in surveys.items()}),
         profiles=profiles,
         closures=closures,
+        surveys=surveys,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deploy.differences import Reason, texts
 from deploy.plan import Change, plan
 from deploy.profile import Profile
 from deploy.unit import Socket, Unit
@@ -50,7 +51,7 @@ def test_changed_code_restarts_that_unit_alone_and_says_why_once() -> None:
     after = profile(unit("a", code=OTHER), unit("b"))
     row = plan("flow", {"base": after}, {"base": before}).for_machine("base")
 
-    assert (Change("a", "restart", ("code changed",)), Change("b", "keep")) == row.changes
+    assert (Change("a", "restart", (Reason("tree", "code"),)), Change("b", "keep")) == row.changes
     assert before.hash == row.expected
 
 
@@ -60,7 +61,8 @@ def test_a_changed_setting_is_named() -> None:
     after = profile(unit("a", env={"GAIN": "2", "PYTHONPATH": "x"}, cores=(1,)))
     row = plan("flow", {"base": after}, {"base": before}).for_machine("base")
 
-    assert (Change("a", "restart", ("GAIN changed", "cores changed")),) == row.changes
+    (change,) = row.changes
+    assert ["GAIN changed", "cores any -> 1"] == texts(change.reasons)
 
 
 def test_every_setting_of_a_unit_that_restarts_it_has_a_reason() -> None:
@@ -69,7 +71,8 @@ def test_every_setting_of_a_unit_that_restarts_it_has_a_reason() -> None:
     after = profile(unit("a", sockets=(Socket("shm", "a.shm"),), watchdog=5.0))
     row = plan("flow", {"base": after}, {"base": before}).for_machine("base")
 
-    assert (Change("a", "restart", ("sockets changed", "watchdog changed")),) == row.changes
+    (change,) = row.changes
+    assert ["sockets changed", "watchdog 0 -> 5"] == texts(change.reasons)
 
 
 def test_a_machine_that_is_no_longer_wanted_is_emptied() -> None:
