@@ -156,7 +156,8 @@ def hopeless(state: Mapping[str, Any] | None, before: Mapping[str, int]) -> bool
     unit's restarts when we began to look."""
     if state is None:
         return False
-    if check_failed(state) or (state["state"] != "running" and state.get("late")):
+    # one that stops is what ran before, late or not
+    if check_failed(state) or (state["state"] in ("starting", "backoff") and state.get("late")):
         return True
     restarts = int(state.get("restarts", 0)) - before.get(state["name"], 0)
     return state["state"] in ("failed", "ended") or restarts >= TRIES

@@ -45,6 +45,7 @@ def test_a_unit_whose_start_up_time_is_over_is_not_waited_for() -> None:
     assert hopeless(record("starting", late=True), {})
     assert hopeless(record("backoff", late=True), {})
     assert not hopeless(record("running", late=True), {})
+    assert not hopeless(record("stopping", late=True), {})  # of what ran before
 
 
 def test_restarts_of_another_day_do_not_count() -> None:
