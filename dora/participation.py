@@ -24,6 +24,7 @@ from dora.protocol.supervision import (
     NOTIFY_SOCKET,
     RESTARTS,
     ControlPipe,
+    notify_done,
     notify_ready,
     notify_status,
 )
@@ -116,6 +117,17 @@ class Participation:
         for name in self.shortcuts:
             sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
         return self._tell(Traffic.of(self.stream.traffic(), sent))
+
+    def end_dataflow(self) -> None:
+        """Asks all nodes of the dataflow to end, and not to come back; this one, too. Machines
+        whose link is cut at the moment, or to which no edge leads, do not hear it."""
+        if self.config.zenoh is not None:
+            from dora.communication.presence import tell_end
+
+            layer: Any = self._layers.get("zenoh")
+            tell_end(layer.session, self.config.dataflow)
+        if not notify_done():
+            logger.warning("no supervisor hears that the dataflow is to end; only this node does")
 
     def finish(self, output: str) -> None:
         """Tells the readers of one output that nothing more will come. May be called twice.

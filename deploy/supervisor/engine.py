@@ -73,6 +73,7 @@ class Engine:
             on_alive=self._alive,
             on_status=self._said,
             on_store=self._stored,
+            on_done=self._done,
         )
         self.sockets = Sockets(layout)
         self._complaints: Dict[Place, str] = {}  # why a socket could not be bound, said once
@@ -243,6 +244,10 @@ class Engine:
         if slot is not None and not slot.ready and self.sockets.lacks(slot):
             self._processes.tell(key, "status")  # adopted before it could be asked for them
         self._perform(self.units.ready(key, self._clock()))
+
+    def _done(self, key: Key) -> None:
+        log.info("%s says that its deployment has done its work", key)
+        self._perform(self.units.finish(key.deployment, self._clock()))
 
     def _alive(self, key: Key) -> None:
         self.units.alive(key, self._clock())  # a tick that comes too early finds nothing to do

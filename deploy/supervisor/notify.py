@@ -22,6 +22,9 @@ MOST_DESCRIPTORS = 16  # in one message; the kernel closes what is beyond
 class Notifications:
     """Tells what units say. STOPPING and others are taken, not used.
 
+    Beside what sd_notify knows there is X_DEPLOYMENT=done, for `on_done(key)`: the deployment that
+    the unit belongs to has done its work.
+
     `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, `on_status(key, text)` for
     STATUS=text, and for FDSTORE=1 with FDNAME `on_store(key, name, descriptor)`; the descriptor is
     the callee's.
@@ -36,6 +39,7 @@ class Notifications:
         on_alive: Callable[[Key], None],
         on_status: Callable[[Key, str], None],
         on_store: Callable[[Key, str, int], None],
+        on_done: Callable[[Key], None],
     ) -> None:
         self._loop = loop
         self._layout = layout
@@ -43,6 +47,7 @@ class Notifications:
         self._on_alive = on_alive
         self._on_status = on_status
         self._on_store = on_store
+        self._on_done = on_done
         self._sockets: Dict[Key, socket.socket] = {}
 
     def open(self, key: Key) -> None:
@@ -119,6 +124,8 @@ class Notifications:
                 self._on_alive(key)
             if b"READY=1" in lines:
                 self._on_ready(key)
+            if b"X_DEPLOYMENT=done" in lines:
+                self._on_done(key)
             if self._sockets.get(key) is not receiver:
                 return
 

@@ -68,6 +68,7 @@ class Slot:
     hung: bool = False  # its watchdog expired
     answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
     again: bool = False  # somebody asked for a restart
+    done: bool = False  # its deployment has done its work: it ends, and is not started again
     leave_by: Optional[float] = None  # when it is asked to leave even if those before it are there
     step: Optional[Step] = None
     deadline: Optional[float] = None  # of the next step of the ladder, or of the backoff
@@ -84,7 +85,7 @@ class Slot:
     @property
     def doomed(self) -> bool:
         """Whether a process is there that must leave."""
-        return self.pid is not None and (self.again or not self.same)
+        return self.pid is not None and (self.again or self.done or not self.same)
 
     @property
     def leaving(self) -> bool:
@@ -155,6 +156,7 @@ class Slot:
             "hung": self.hung,
             "answer_by": self.answer_by,
             "again": self.again,
+            "done": self.done,
             "deadline": self.deadline,
         }
 
@@ -195,6 +197,7 @@ class Slot:
             hung=hung,
             answer_by=_maybe(float, data.get("answer_by")),
             again=again,
+            done=bool(data.get("done", False)),
             step=Step.ABORTED if hung else None,
             deadline=(deadline or 0.0) if hung else deadline,
         )

@@ -98,6 +98,19 @@ class Units:
         """From now on the deployment runs nothing; it is `gone` when its last process is."""
         return self.activate(deployment, 0, (), now)
 
+    def finish(self, deployment: str, now: float) -> List[Action]:
+        """The deployment has done its work: what runs ends, and nothing is started again, until
+        another activation or somebody asks for it."""
+        for key, slot in self._of(deployment):
+            if slot.wanted is None or slot.state in (State.ENDED, State.FAILED):
+                continue
+            slot.done = True
+            self._changed.add(key)
+            if slot.pid is None:
+                slot.deadline = None
+                slot.move(State.ENDED, now)
+        return self._advance(now)
+
     def restart(self, key: Key, now: float) -> List[Action]:
         """Raises KeyError when no such unit is wanted."""
         slot = self.slots[key]
@@ -109,7 +122,7 @@ class Units:
             self._begin(slot, now)
             slot.restarts = restarts
         else:
-            slot.again = True
+            slot.again, slot.done = True, False
         return self._advance(now)
 
     def restore(
@@ -227,7 +240,9 @@ class Units:
         slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
         slot.beat, slot.hung, slot.answer_by, slot.leave_by = None, False, None, None
-        if slot.wanted is not None and leaves:
+        if slot.wanted is not None and slot.done and slot.same:
+            self._finished(slot, exit, now)
+        elif slot.wanted is not None and leaves:
             restarts = slot.restarts + 1 if slot.same else 0
             self._begin(slot, now)
             slot.restarts = restarts
@@ -284,7 +299,7 @@ class Units:
         """As if it had never run; it starts when its turn comes."""
         slot.move(State.WAITING, now)
         slot.window = slot.deadline = slot.step = None
-        slot.late = slot.again = slot.ready = False
+        slot.late = slot.again = slot.ready = slot.done = False
         slot.restarts = slot.attempts = 0
         slot.error = None
         slot.last_lines = ()
@@ -303,6 +318,12 @@ class Units:
         # an exit that nobody saw may well have been a clean one: no alarm, but the error says so
         failed = decision.error is not None and exit.known
         slot.move(State.FAILED if failed else State.ENDED, now)
+
+    def _finished(self, slot: Slot, exit: Exit, now: float) -> None:
+        """Whatever its restart policy says. Who was deaf and died of SIGTERM left in time."""
+        well = exit.clean or not exit.known or exit.signal == "SIGTERM"
+        slot.error = None if well else slot.error or str(exit)
+        slot.move(State.ENDED if well else State.FAILED, now)
 
     def _abort(self, slot: Slot, now: float) -> Signal:
         """The watchdog's ladder: SIGABRT, by which a program can tell where it hung, and SIGKILL.

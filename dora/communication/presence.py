@@ -1,8 +1,9 @@
 """Who is there: liveliness tokens of nodes, and why they left. Node, router (>= 3.10).
 
 Below `<dataflow>/@node/<node>/<process>` each node keeps a token, which vanishes with its process
-or its link. On `<dataflow>/@left/<node>/<process>` it says why it leaves, if it can. A chunk that
-begins with @ is matched by no wildcard, so these never mix with the dataflow's values.
+or its link. On `<dataflow>/@left/<node>/<process>` it says why it leaves, if it can, and on
+`<dataflow>/@end` that the whole dataflow has done its work, which routers tell. A chunk that begins
+with @ is matched by no wildcard, so these never mix with the dataflow's values.
 """
 
 from __future__ import annotations
@@ -118,3 +119,13 @@ def watch_departures(session: Any, dataflow: str, left: Callable[[str, str, Left
         left(node, process, why)
 
     return session.declare_subscriber(f"{dataflow}/@left/*/*", zenoh.direct(on_sample))
+
+
+def tell_end(session: Any, dataflow: str) -> None:
+    """Tells the routers of all machines that the dataflow is to end."""
+    session.put(f"{dataflow}/@end", b"")
+
+
+def watch_end(session: Any, dataflow: str, ended: Callable[[], None]) -> Any:
+    """Calls `ended()` when somebody says that the dataflow is to end. As `watch_nodes`."""
+    return session.declare_subscriber(f"{dataflow}/@end", zenoh.direct(lambda _: ended()))

@@ -21,13 +21,13 @@ from typing import Any
 
 from dora.communication.departures import Departures
 from dora.communication.header import pack_closed
-from dora.communication.presence import Left, watch_departures, watch_nodes
+from dora.communication.presence import Left, watch_departures, watch_end, watch_nodes
 from dora.communication.zenoh import session as zenoh
 from dora.errors import DoraError
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.process import is_alive
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
-from dora.protocol.supervision import STOP, ControlPipe, notify_ready
+from dora.protocol.supervision import STOP, ControlPipe, notify_done, notify_ready
 
 logger = logging.getLogger("dora.router")
 
@@ -125,6 +125,7 @@ class Router:
         # What a node says last comes before its token goes: subscribed in this order, heard so.
         watch_departures(self._session, config.dataflow, self._on_left)
         watch_nodes(self._session, config.dataflow, self._on_change)
+        watch_end(self._session, config.dataflow, lambda: self._changes.put(_end))
 
     def tick(self) -> None:
         """Closes the outputs of those who are gone; to be called every TICK seconds or so."""
@@ -182,6 +183,10 @@ class _Document:
                 logger.warning("%s: %s", self._path, error)
             self._dataflow = None
         return self._dataflow, before is not None and self._seen != before
+
+
+def _end() -> None:
+    notify_done()
 
 
 def _listenable(config: RouterConfig) -> dict[str, Any]:

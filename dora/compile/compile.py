@@ -98,7 +98,8 @@ def _machine(
     )
     router = dataplane.router_config(name, site.machine, site.facts, routers)
     units = []
-    if any("zenoh" in layers_of(node.id, wiring) for node in nodes):
+    routed = any("zenoh" in layers_of(node.id, wiring) for node in nodes)
+    if routed:
         units.append(
             _unit(
                 dataplane.ROUTER,
@@ -120,7 +121,8 @@ def _machine(
             node=node.id,
             inputs=inputs(node, wiring),
             outputs=outputs(node, wiring),
-            zenoh=router.socket if "zenoh" in layers else None,
+            # Operators may end the whole dataflow: their runtime must reach the other machines.
+            zenoh=router.socket if "zenoh" in layers or (node.operators and routed) else None,
             shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
             state=f"{site.facts.root}/state/{name}",

@@ -124,6 +124,12 @@ def notify_status(text: str) -> bool:
     return _notify(f"{_STATUS}{text}")
 
 
+def notify_done() -> bool:
+    """Tells $NOTIFY_SOCKET that the deployment which this process belongs to has done its work: all
+    of its processes on this machine are to end, and stay so. Whether it was heard."""
+    return _notify("X_DEPLOYMENT=done")
+
+
 def watchdog_interval() -> float | None:
     """Seconds of silence after which this process is killed; None if it has no watchdog.
 

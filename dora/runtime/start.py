@@ -82,7 +82,7 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         # What is there now stays: no garbage collection needs to look at it again.
         gc.collect()
         gc.freeze()
-        Host(part.stream, wiring, scheduler, crew, mailbox, _stop_all).run()
+        Host(part.stream, wiring, scheduler, crew, mailbox, partial(_stop_all, part)).run()
         failed = crew.failed
     finally:
         part.end(failed=failed)
@@ -152,5 +152,6 @@ def _loader(kind: str, descriptor: Callable[[], Mapping[str, Any]]) -> Loader:
     raise OperatorError(f"there are no operators of kind {kind!r}")
 
 
-def _stop_all(operator: str) -> None:
-    logger.info("operator %s asks for the end of the dataflow", operator)
+def _stop_all(part: Participation, operator: str) -> None:
+    logger.info("operator %s ends the dataflow", operator)
+    part.end_dataflow()

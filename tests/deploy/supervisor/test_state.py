@@ -87,6 +87,32 @@ class History:
         return told
 
 
+def test_a_deployment_that_has_done_its_work_ends_and_stays_so() -> None:
+    """Whatever the restart policies say; who was killed for being deaf has failed. A new supervisor
+    keeps to it; a restart that somebody asks for is one."""
+    history = History(
+        unit("a", restart=ALWAYS), unit("b", restart=ALWAYS), unit("c", restart=ALWAYS)
+    )
+    history.exited("c", CRASH)
+    history.wait(1)
+    history.exited("c", CRASH)
+    history.take()
+    history.perform(history.units.finish("flow", history.now))
+    assert ["ask a", "ask b"] == history.take()
+    assert ["stopping", "stopping", "ended"] == [history.slot(it).state.value for it in "abc"]
+    kept = Slot.from_json(history.slot("a").to_json())
+    assert kept.done
+    history.exited("a")
+    history.exited("b", Exit(signal="SIGKILL"))
+    history.wait(100)
+    assert ["ended", "failed"] == [history.slot(it).state.value for it in "ab"]
+    assert [] == history.take()
+    history.activate(unit("a", restart=ALWAYS), unit("b"), unit("c", restart=ALWAYS))
+    assert ["spawn b"] == history.take()  # it failed, and is other than it was
+    history.perform(history.units.restart(key("a"), history.now))
+    assert ["spawn a"] == history.take()
+
+
 def test_a_unit_without_readiness_runs_when_it_was_spawned() -> None:
     """`readiness: started` needs no message."""
     history = History(unit("a"))
