@@ -68,15 +68,29 @@ class Run:
         end = self.counts()[-1]
         return (end[1] - begin[1]) / (end[0] - begin[0])
 
+    def served(self, marks: Sequence[str]) -> tuple[float, float]:
+        """When the first message was at the end of the chain, in seconds since the command began,
+        and since the last of the processes did whose command line has one of `marks`."""
+        self.wait_for(lambda: self.counts() and self.counts()[-1][1], "a first message")
+        when = next(when for when, count in self.counts() if count)
+        started = max(_started(pid) for pid in self._hosts(marks))
+        return when - self.began, when - started
+
     def memory(self, marks: Sequence[str]) -> Memory:
         """Of the processes below ours whose command line has one of `marks`."""
+        sizes = [_sizes(pid) for pid in self._hosts(marks)]
+        return Memory(len(sizes), sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes))
+
+    def _hosts(self, marks: Sequence[str]) -> list[int]:
+        """Raises RunError if there are none."""
         pids = [pid for pid in _below(self.popen.pid) if any(m in _command(pid) for m in marks)]
-        sizes = [_sizes(pid) for pid in pids]
-        return Memory(len(pids), sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes))
+        if not pids:
+            raise RunError(f"no process has one of {marks} in its command line")
+        return pids
 
 
 @contextmanager
-def running(command: Sequence[str], flow: Callable[[Path], Any]) -> Iterator[Run]:
+def running(command: Sequence[str], flow: Callable[[Path], Any], **env: str) -> Iterator[Run]:
     """`command` gets the flow file's path as its last argument; `flow` the path for notes."""
     with tempfile.TemporaryDirectory(prefix="dora-bench-") as name:
         folder = Path(name)
@@ -89,7 +103,7 @@ def running(command: Sequence[str], flow: Callable[[Path], Any]) -> Iterator[Run
         with (folder / "log").open("wb") as log:
             popen = subprocess.Popen(
                 [*command, str(folder / "flow.yml")],
-                env=base,
+                env={**base, **env},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -139,6 +153,13 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def _started(pid: int) -> float:
+    """Monotonic seconds."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age
 
 
 def _sizes(pid: int) -> tuple[int, int]:
