@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from tests.interruptions.robot import Disk
@@ -68,6 +68,7 @@ class Moment:
     left: int = 0  # bytes of a disk
     everything: bool = False  # all connections of the robot at once, not one
     wait: bool = False  # until a trial is over by itself, before the next deploy
+    first: bool = False  # nothing ran before
 
     def __str__(self) -> str:
         return (
@@ -99,7 +100,18 @@ def moments(chance: random.Random, robots: int) -> Iterator[Moment]:
                 left=chance.choice(LEFT),
                 everything=chance.random() < 0.5,
                 wait=chance.random() < 0.3,
+                first=command in (Command.DEPLOY, Command.BROKEN) and chance.random() < 0.1,
             )
+
+
+def one_in_each_phase(chance: random.Random, robots: int) -> list[Moment]:
+    """A short choice: each phase once, whatever dies in it; no trial is waited for."""
+    found: dict[Phase, Moment] = {}
+    for moment in moments(chance, robots):
+        found.setdefault(moment.phase, replace(moment, wait=False))
+        if len(found) == len(DELAYS):
+            break
+    return list(found.values())
 
 
 @dataclass(frozen=True)
