@@ -38,6 +38,7 @@ NODE_SIDE = (
     *(f"dora.{path.stem}" for path in sorted((ROOT / "dora").glob("*.py"))),
     "dora.protocol.*",
     "dora.communication.*",
+    "dora.runtime.*",
 )
 LAPTOP_DORA = ("dora.dataflow", "dora.placement", "dora.compile", "dora.coordinator", "dora.cli")
 
@@ -50,6 +51,8 @@ HOMES = {
     "networkx": ("dora.dataflow", "dora.placement", "dora.compile"),
     "click": ("dora.cli",),
     "rich": ("dora.cli",),
+    "cffi": ("dora.runtime.c_abi",),
+    "wasmtime": ("dora.runtime.wasm", "dora.runtime.wasm_imports", "dora.runtime.wasm_module"),
 }
 
 
@@ -177,7 +180,7 @@ def test_only_compile_coordinator_and_cli_see_deploy() -> None:
     `dora.dataflow` may use `deploy.document` and `deploy.errors`: YAML has one home for both.
     """
     seam = ("dora.compile", "dora.coordinator", "dora.cli")
-    shared = ("deploy.document", "deploy.errors", "deploy.inventory")
+    shared = ("deploy.addresses", "deploy.document", "deploy.errors", "deploy.inventory")
     for path in every_file():
         name = name_of(path)
         if inside(name, "dora") and not inside(name, *seam):
