@@ -71,9 +71,8 @@ class Moment:
     first: bool = False  # nothing ran before
 
     def __str__(self) -> str:
-        return (
-            f"{self.command.value}: {self.victim.value} {self.delay:.3f} s into {self.phase.value}"
-        )
+        what = f"first {self.command.value}" if self.first else self.command.value
+        return f"{what}: {self.victim.value} {self.delay:.3f} s into {self.phase.value}"
 
 
 def moments(chance: random.Random, robots: int) -> Iterator[Moment]:
@@ -108,7 +107,7 @@ def one_in_each_phase(chance: random.Random, robots: int) -> list[Moment]:
     """A short choice: each phase once, whatever dies in it; no trial is waited for."""
     found: dict[Phase, Moment] = {}
     for moment in moments(chance, robots):
-        found.setdefault(moment.phase, replace(moment, wait=False))
+        found.setdefault(moment.phase, replace(moment, wait=False, first=False))
         if len(found) == len(DELAYS):
             break
     return list(found.values())

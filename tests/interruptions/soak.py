@@ -65,6 +65,8 @@ class Soak:
     def round(self, moment: Moment) -> Phase:
         """Strikes at `moment`, and checks everything. Raises AssertionError; the phase hit."""
         self.said = ""
+        if moment.first:
+            self.fleet.dora("stop", self.project.name)
         before = self._disks()
         units = [robot.units() for robot in self.robots]
         phase, code, result = self._interrupted(moment, before)
