@@ -41,3 +41,12 @@ class DataflowError(DoraError):
 
 class PlacementError(DataflowError):
     """Some nodes of a dataflow fit on no machine; nothing was changed anywhere."""
+
+
+class PlanFileError(DoraError):
+    """A saved plan cannot be one; nothing was changed anywhere."""
+
+
+class StalePlan(DoraError):
+    """Machines, or the files on this laptop, are not any more what a saved plan was made of;
+    nothing was changed anywhere."""

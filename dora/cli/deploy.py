@@ -15,6 +15,7 @@ from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
+from dora.cli.saved import Source
 from dora.compile.compile import deployment_name
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import deploy
@@ -51,17 +52,22 @@ async def command(
 ) -> Exit:
     """Make the machines of the inventory run the dataflow FLOW, then watch it.
 
+    FLOW may be a plan that `dora plan --out` wrote: then exactly that is done, or nothing.
     Ctrl-C detaches: everything keeps running. Running it twice changes nothing.
     """
     out = fleet.out
-    dataflow = files.read_flow(flow, out)
-    name = name or deployment_name(flow)
+    source = Source.of(flow)
+    fleet = source.fleet(fleet, name)
+    dataflow = files.read_flow(source.flow, out)
+    name = source.plan.deployment if source.plan else name or deployment_name(source.flow)
     async with fleet.contact() as found:
         if not found.sessions:
             return exit_of(found)
+        source.check_machines(found)
         if not dry_run:
             await hold_trials(name, found.sessions)
         prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, out.event)
+        source.check_files(prepared, found, fleet.inventory.file)
         if dry_run:
             show_plan(out, prepared, found)
             return exit_of(found)

@@ -19,7 +19,7 @@ from deploy.errors import (
     Refused,
     UpdatesHeld,
 )
-from dora.errors import DataflowError, DoraError, PlacementError
+from dora.errors import DataflowError, DoraError, PlacementError, PlanFileError, StalePlan
 
 
 class Exit(IntEnum):
@@ -35,11 +35,11 @@ class Exit(IntEnum):
 
 def exit_code(error: BaseException) -> Exit:
     """The one table from errors to exit codes."""
-    if isinstance(error, InvalidFile | DataflowError | PlacementError):
+    if isinstance(error, InvalidFile | DataflowError | PlacementError | PlanFileError):
         return Exit.INVALID
     if isinstance(error, ConnectionFailed):
         return Exit.UNREACHABLE
-    if isinstance(error, LockHeld | UpdatesHeld):
+    if isinstance(error, LockHeld | UpdatesHeld | StalePlan):
         return Exit.CONFLICT
     if isinstance(error, Refused) and error.code in ("stale", "updating"):
         return Exit.CONFLICT

@@ -16,6 +16,7 @@ from deploy.inventory import Inventory, Machine, load, select
 from deploy.profile import NAME
 from deploy.trial import WINDOW, proving_time
 from dora.cli.output import Output
+from dora.coordinator import planfile
 from dora.dataflow.files import check_files
 from dora.dataflow.load import load as load_dataflow
 from dora.dataflow.model import Dataflow
@@ -121,6 +122,9 @@ name_option = click.option(
 
 def find_inventory(given: str | None, flow: str | None = None) -> Inventory:
     """Raises InventoryError for a bad file, DoraError when there is none."""
+    plan = planfile.read(Path(flow)) if flow is not None and given is None else None
+    if plan is not None:
+        return load(plan.inventory)
     named = given or os.environ.get("DORA_INVENTORY")
     if named:
         return load(named)  # there or not: the machines of another file would be worse than none

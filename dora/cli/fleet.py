@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +30,10 @@ class Fleet:
         names = {machine.id for machine in self.machines}
         found = files.chosen(self.inventory, pattern, "MACHINES")
         return replace(self, machines=tuple(it for it in found if it.id in names))
+
+    def exactly(self, names: Collection[str]) -> Fleet:
+        """These machines and no others."""
+        return replace(self, machines=tuple(it for it in self.machines if it.id in names))
 
     @asynccontextmanager
     async def contact(self) -> AsyncIterator[Contact]:

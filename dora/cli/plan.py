@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,10 +18,13 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.progress import human_bytes
+from dora.cli.saved import installed
 from dora.compile.compile import deployment_name
+from dora.coordinator import planfile, saved
 from dora.coordinator.contact import Contact
 from dora.coordinator.prepare import Prepared, prepare
 from dora.dataflow.model import Quality
+from dora.errors import DoraError
 
 MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "[red]-[/red]"}
 
@@ -27,23 +32,43 @@ MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "
 @click.command("plan")
 @files.flow_argument
 @files.name_option
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Save the plan, for `dora deploy FILE`; a name that ends in .json.",
+)
 @exiting
 @on_fleet
 async def command(
     flow: str,
     name: str | None,
+    out: Path | None,
     fleet: Fleet,
 ) -> Exit:
     """Show what deploying FLOW would start, restart, stop and keep. Changes nothing that runs."""
-    out = fleet.out
-    dataflow = files.read_flow(flow, out)
+    output = fleet.out
+    if out is not None and out.suffix != ".json":
+        raise click.UsageError(f"--out: a plan's name ends in .json, not as {str(out)!r}")
+    dataflow = files.read_flow(flow, output)
     async with fleet.contact() as found:
         if not found.sessions:
             return exit_of(found)
         name = name or deployment_name(flow)
-        prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, out.event)
-        show_plan(out, prepared, found)
+        prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, output.event)
+        show_plan(output, prepared, found)
+        if out is not None:
+            _save(out, prepared, found, flow, fleet)
         return exit_of(found)
+
+
+def _save(path: Path, prepared: Prepared, found: Contact, flow: str, fleet: Fleet) -> None:
+    plan = saved.saved(prepared, flow, fleet.inventory.file, installed(found, prepared.name))
+    try:
+        planfile.write(plan, path, shown=plan_json(prepared, found)["machines"])
+    except OSError as error:
+        raise DoraError(f"the plan cannot be written: {error}") from error
+    fleet.out.say(f"saved: dora deploy {shlex.quote(str(path))}")
 
 
 def show_plan(out: Output, prepared: Prepared, found: Contact, *, brief: bool = False) -> None:

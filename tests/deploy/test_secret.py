@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from deploy.plan import differences
+from deploy.differences import Reason, differences
 from deploy.secret import REFERENCE, Secret, reference
 from deploy.unit import Unit
 
@@ -37,7 +37,7 @@ def test_a_changed_secret_restarts_its_unit_and_says_so() -> None:
 
     assert unit(b"1") == Unit.from_json(unit(b"1").to_json())
     assert unit(b"1").fingerprint != unit(b"2").fingerprint
-    assert ("secret TOKEN changed",) == differences(unit(b"1"), unit(b"2"))
+    assert (Reason("secret", "TOKEN"),) == differences(unit(b"1"), unit(b"2"))
     assert "secrets" not in Unit("a", ("true",), "/").to_json()
 
 

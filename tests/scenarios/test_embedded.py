@@ -104,9 +104,9 @@ def test_only_the_changed_node_restarts(embedded: Fleet, tmp_path: Path) -> None
 
     flow = counter(tmp_path, "two")
     plan = embedded.json("plan", flow)
-    assert {"base": [("count", ["code changed"])], "rover": []} == {
+    assert {"base": [("count", ["count.py changed"])], "rover": []} == {
         row["machine"]: [
-            (change["unit"], [reason.replace("count ", "code ") for reason in change["reasons"]])
+            (change["unit"], change["reasons"])
             for change in row["changes"]
             if change["action"] != "keep"
         ]
