@@ -22,6 +22,7 @@ from deploy.supervisor.layout import Layout
 from deploy.supervisor.logs import last_lines
 from deploy.supervisor.process import Processes, SpawnFailed, start_time
 from deploy.supervisor.restart import Exit
+from deploy.supervisor.secrets import SecretMissing
 from deploy.supervisor.slot import Key, Slot
 from deploy.unit import HealthCommand, Unit
 
@@ -31,7 +32,9 @@ BLOCK = 64 * 1024
 SPEAKING = (  # variables by which a unit speaks to us, and by which its process is recognised
     "DEPLOY_CONTROL",
     "DEPLOY_FINGERPRINT",
+    "DEPLOY_HOLD",
     "DEPLOY_RESTARTS",
+    "DEPLOY_UPDATES",
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "NOTIFY_SOCKET",
@@ -130,7 +133,7 @@ class Examiner:
     def _run(self, action: Run) -> List[Action]:
         try:
             self._spawn(action.key, action.unit, action.command)
-        except (SpawnFailed, OSError) as error:
+        except (SpawnFailed, SecretMissing, OSError) as error:
             log.warning("%s: health command `%s`: %s", action.key, action.command.text, error)
             return self._health.ended(action.key, str(error))
         return []

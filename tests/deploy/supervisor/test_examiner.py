@@ -39,7 +39,7 @@ def test_commands_have_the_units_folder_and_environment_but_not_its_voice(
     folder = machine.layout.state("flow", "a")
     cwd, environ = json.loads((folder / "seen.json").read_text())
     assert (str(folder), "lab", "a") == (cwd, environ["SITE"], environ["DEPLOY_UNIT"])
-    assert not {"NOTIFY_SOCKET", "DEPLOY_CONTROL"} & environ.keys()
+    assert not {"NOTIFY_SOCKET", "DEPLOY_CONTROL", "DEPLOY_HOLD"} & environ.keys()
     assert machine.ask("confirm", deployment="flow", number=1)["ok"]
     assert {"state": "none"} == health(machine)
 
