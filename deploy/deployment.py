@@ -38,15 +38,26 @@ class PythonEnvironment:
 
     `requirements` are as in requirements.txt: `numpy>=1.26`, a wheel of ours (`./x.whl`), or the
     path of a requirements file. Relative paths start at `base`, where uv's own settings are looked
-    for, too. `index_urls` are searched before the default index.
+    for, too. `index_urls` are searched before the default index. Only wheels are taken, but for the
+    packages that `build_from_source` names, which must be pure Python. `pythons` says who asks for
+    which Python: (file, `>=3.11`).
     """
 
-    requirements: tuple[str, ...]
-    index_urls: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = field(repr=False)  # there may be passwords in addresses
+    index_urls: tuple[str, ...] = field(default=(), repr=False)
     base: Path = Path()
+    build_from_source: tuple[str, ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
 
 
-Source = Files | PythonEnvironment
+@dataclass(frozen=True)
+class PythonArchive:
+    """A relocatable Python for the machine, packed (see `deploy.build.interpreter`)."""
+
+    path: Path
+
+
+Source = Files | PythonEnvironment | PythonArchive
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,24 @@ class Machine:
     tags: tuple[str, ...] = ()
     cores: tuple[int, ...] | None = None
     address: str | None = None
-    python: str | None = None
+    python: str | None = None  # a program there, or an archive on this laptop
+    supervisor_python: str | None = None
+    index_urls: tuple[str, ...] = field(default=(), repr=False)  # with passwords, if they have any
     store: str | None = None
     optional: bool = False
     line: int = field(default=0, compare=False, repr=False)
+
+    @property
+    def python_archive(self) -> Path | None:
+        """The relocatable Python for its units, if `python` is one."""
+        archive = self.python is not None and is_archive(self.python)
+        return Path(self.python or "") if archive else None
+
+    @property
+    def agent_python(self) -> str:
+        """The program there that runs the supervisor."""
+        named = None if self.python_archive else self.python
+        return self.supervisor_python or named or "python3"
 
     @property
     def embedded(self) -> bool:
@@ -70,6 +84,8 @@ _USER = re.compile(r"[^\s@:/-][^\s@:/]*\Z")
 _JUMP = re.compile(
     r"(?:[^\s@:/,-][^\s@:/,]*@)?(?:[^\s@:/,-][^\s@:/,]*|\[[0-9a-fA-F:.]+\])(?::\d+)?\Z"
 )
+_ARCHIVE = re.compile(r"\.(?:tar(?:\.[a-z0-9]+)?|t[gbx]z2?|zip)\Z")
+_INDEX_URL = re.compile(r"(?:https?|file)://[^\s]+\Z")
 _HOST_KEY = re.compile(r"SHA256:[A-Za-z0-9+/]{43}=?\Z")
 
 
@@ -107,6 +123,26 @@ def _host_key(value: object) -> str:
     return key.rstrip("=")
 
 
+def is_archive(python: str) -> bool:
+    """Whether a `python:` is the file of a packed Python rather than a program."""
+    return _ARCHIVE.search(python) is not None
+
+
+def _python(value: object) -> str:
+    if not isinstance(value, str) or not is_archive(value):
+        return _program(value)
+    if value.endswith((".zst", ".zip")):
+        raise ValueError("a program, or an archive that is packed as .tar.gz, .tar.xz or .tar.bz2")
+    return value
+
+
+def _index_url(value: object) -> str:
+    url = text(value)
+    if not _INDEX_URL.match(url):
+        raise ValueError("an address such as https://pypi.example.org/simple, or file:///folder")
+    return url
+
+
 def _program(value: object) -> str:
     program = text(value)
     if not program or program.startswith("-") or "\n" in program:
@@ -136,7 +172,9 @@ _SHARED: dict[str, Any] = {
     "labels": {"type": "dict", "valuesrules": {"coerce": flag_text}},
     "tags": {"type": "list", "schema": {"coerce": _tag}},
     "cores": {"coerce": core_list},
-    "python": {"coerce": _program},
+    "python": {"coerce": _python},
+    "supervisor_python": {"coerce": _program},
+    "index_urls": {"type": "list", "schema": {"coerce": _index_url}},
     "store": {"coerce": _folder},
     "optional": {"type": "boolean"},
 }
@@ -201,7 +239,8 @@ def _load(document: Document) -> Inventory:
                 document.issue((*path, "id"), f"there are two machines {shown(id)}", first)
             )
             continue
-        machines[id] = _machine(id, given, defaults, document.at_key(path).line)
+        line = document.at_key(path).line
+        machines[id] = _machine(id, given, defaults, document.file, line)
         if id in [hop.rpartition("@")[2] for hop in (machines[id].jump or "").split(",")]:
             message = f"the way to {id} cannot go through {id} itself"
             where = (*path, "jump") if "jump" in given else ("defaults", "jump")
@@ -224,7 +263,16 @@ def _entries(machines: Any) -> Iterator[tuple[DocumentPath, str, dict[str, Any]]
             yield ("machines", id), id, given
 
 
-def _machine(id: str, given: dict[str, Any], defaults: dict[str, Any], line: int) -> Machine:
+def _beside(file: str, python: str | None) -> str | None:
+    """An archive's path is relative to the inventory; a program is the machine's business."""
+    if python is None or not is_archive(python):
+        return python
+    return str(Path(file).absolute().parent / Path(python).expanduser())
+
+
+def _machine(
+    id: str, given: dict[str, Any], defaults: dict[str, Any], file: str, line: int
+) -> Machine:
     """Labels add up, a machine's own winning; all else of the defaults is replaced."""
     values = {**defaults, **given}
     return Machine(
@@ -239,7 +287,9 @@ def _machine(id: str, given: dict[str, Any], defaults: dict[str, Any], line: int
         tags=tuple(dict.fromkeys(values.get("tags", ()))),
         cores=values.get("cores"),
         address=values.get("address", values.get("zenoh_addr")),
-        python=values.get("python"),
+        python=_beside(file, values.get("python")),
+        supervisor_python=values.get("supervisor_python"),
+        index_urls=tuple(values.get("index_urls", ())),
         store=values.get("store"),
         optional=values.get("optional", False),
         line=line,

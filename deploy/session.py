@@ -185,7 +185,7 @@ async def _answer(connection: Connection, machine: Machine, verb: str) -> dict[s
 
 
 def _where(machine: Machine) -> tuple[str, str]:
-    return machine.python or "python3", machine.store or DEFAULT_ROOT
+    return machine.agent_python, machine.store or DEFAULT_ROOT
 
 
 def _line(data: dict[str, Any]) -> bytes:

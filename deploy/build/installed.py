@@ -10,6 +10,7 @@ import csv
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 # In *.dist-info: who installed it, whether it was asked for, and from where.
@@ -34,6 +35,24 @@ def normalise(folder: Path) -> None:
             (info / name).unlink(missing_ok=True)
         if (info / "RECORD").exists():
             _rewrite_record(folder, info / "RECORD")
+
+
+def plain_name(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def bound_to_a_platform(folder: Path, names: Collection[str]) -> list[str]:
+    """Which of `names` (plain) were installed from wheels that do not run everywhere; sorted."""
+    found = []
+    for info in folder.glob("*.dist-info"):
+        name = plain_name(info.name.split("-")[0])
+        if name in names:
+            lines = (info / "WHEEL").read_text(encoding="utf-8").splitlines()
+            tags = [line.partition(":")[2].strip() for line in lines if line.startswith("Tag:")]
+            if not all(tag.endswith("-none-any") for tag in tags):
+                found.append(name)
+    return sorted(found)
 
 
 def _make_portable(script: Path) -> None:

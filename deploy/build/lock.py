@@ -13,28 +13,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from deploy.errors import BuildError
 
 VERSION = 1
+OPTIONAL = ("constraints", "index_urls", "build_from_source")
 
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """What was asked for. Order of `requirements` matters, as it does to a resolver."""
+    """What was asked for, without passwords. Order of `requirements` matters, as it does to a
+    resolver."""
 
     platform: str
     python: str  # 3.11
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
-    index_urls: tuple[str, ...] = ()  # without passwords
-
-
-def without_password(url: str) -> str:
-    """The address of an index as it may be written into a file that others read."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    index_urls: tuple[str, ...] = ()
+    build_from_source: tuple[str, ...] = ()
 
 
 # A pinned package: `numpy==2.1.0` (or a wheel's file name) -> its files' sha256, sorted.
@@ -57,6 +53,7 @@ def read_lock(file: Path) -> dict[Key, Pins]:
                 requirements=tuple(map(_text, entry["requirements"])),
                 constraints=tuple(map(_text, entry.get("constraints", []))),
                 index_urls=tuple(map(_text, entry.get("index_urls", []))),
+                build_from_source=tuple(map(_text, entry.get("build_from_source", []))),
             ): {
                 _text(name): tuple(map(_text, hashes)) for name, hashes in entry["packages"].items()
             }
@@ -81,8 +78,7 @@ def write_lock(file: Path, new: Mapping[Key, Pins]) -> None:
                 "platform": key.platform,
                 "python": key.python,
                 "requirements": key.requirements,
-                **({"constraints": key.constraints} if key.constraints else {}),
-                **({"index_urls": key.index_urls} if key.index_urls else {}),
+                **{name: getattr(key, name) for name in OPTIONAL if getattr(key, name)},
                 "packages": {name: sorted(entries[key][name]) for name in sorted(entries[key])},
             }
             for key in sorted(entries)

@@ -8,7 +8,15 @@ from string import Template
 
 from deploy.build.python import python_tree
 from deploy.build.workshop import Workshop
-from deploy.deployment import Deployment, Files, MachineSpec, PythonEnvironment, Source, UnitSpec
+from deploy.deployment import (
+    Deployment,
+    Files,
+    MachineSpec,
+    PythonArchive,
+    PythonEnvironment,
+    Source,
+    UnitSpec,
+)
 from deploy.errors import BuildError
 from deploy.facts import Facts
 from deploy.profile import Profile
@@ -69,6 +77,10 @@ class _Trees:
             if id(source) not in self._files:
                 self._files[id(source)] = source, self._workshop.tree(source)
             return self._files[id(source)][1]
+        if isinstance(source, PythonArchive):
+            from deploy.build.interpreter import interpreter_tree  # rarely needed
+
+            return interpreter_tree(source.path, facts, self._workshop, self._say).tree
         key = (source, facts.machine)
         if key not in self._made:
             users = self._users[source]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from deploy.addresses import without_logins
 from deploy.build import resolver
-from deploy.build.installed import normalise
-from deploy.build.lock import Key, Pins, read_lock, without_password, write_lock
+from deploy.build.declared import script_requirements
+from deploy.build.installed import bound_to_a_platform, normalise, plain_name
+from deploy.build.lock import Key, Pins, read_lock, write_lock
 from deploy.build.platforms import wheel_platform
-from deploy.build.requirements import Requirements, expand, script_requirements
+from deploy.build.requirements import Requirements, expand
 from deploy.build.workshop import Workshop
 from deploy.deployment import Files, PythonEnvironment
 from deploy.errors import BuildError
@@ -40,10 +43,17 @@ def python_tree(
     """
     asked = expand(environment)
     minor = f"{facts.python_version[0]}.{facts.python_version[1]}"
+    _check_python(asked.pythons, facts, users)
     if not asked.lines:
         return workshop.keep(Files(f"python-{minor}", {}))
-    urls = tuple(without_password(url) for url in asked.index_urls)
-    key = Key(wheel_platform(facts), minor, asked.lines, asked.constraints, urls)
+    key = Key(
+        wheel_platform(facts),
+        minor,
+        tuple(map(without_logins, asked.lines)),
+        tuple(map(without_logins, asked.constraints)),
+        tuple(map(without_logins, asked.index_urls)),
+        tuple(sorted(map(plain_name, environment.build_from_source))),
+    )
     try:
         pins = _pins(key, asked, environment.base, workshop, say)
         return _tree(key, pins, asked, environment.base, workshop, say)
@@ -65,6 +75,12 @@ def _pins(
     # One version everywhere where that is possible, and no upgrade that nobody asked for.
     prefer = [pin for pins in locked.values() for pin in pins if "==" in pin]
     pins = resolver.compile_pins(key, asked, base, prefer)
+    unknown = set(key.build_from_source) - {plain_name(re.split("[=@ ]", pin)[0]) for pin in pins}
+    if unknown:
+        raise BuildError(
+            f"`build_from_source` names {', '.join(sorted(unknown))}, which nothing here needs",
+            hint=f"the packages are {', '.join(sorted(pins))}",
+        )
     if workshop.lock:
         write_lock(workshop.lock, {key: pins})
     return pins
@@ -78,7 +94,8 @@ def _tree(
     workshop: Workshop,
     say: Callable[[str], None],
 ) -> Manifest:
-    what = canonical([FORMAT, key.platform, key.python, {name: pins[name] for name in pins}])
+    made_of = [FORMAT, key.platform, key.python, {name: pins[name] for name in pins}]
+    what = canonical([*made_of, *([key.build_from_source] if key.build_from_source else [])])
     note = workshop.cache / "python" / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.json"
     known = _noted(note, workshop)
     if known is not None:
@@ -88,6 +105,13 @@ def _tree(
     with tempfile.TemporaryDirectory(prefix="python-", dir=workshop.cache) as folder:
         target = Path(folder, "packages")
         resolver.install(key, pins, asked, base, target)
+        bound = bound_to_a_platform(target, key.build_from_source)
+        if bound:
+            raise BuildError(
+                f"{', '.join(bound)} was built from source here, and runs here alone: it is not "
+                "pure Python",
+                hint="build a wheel on such a machine, and name it: `./name.whl`",
+            )
         normalise(target)
         files = {
             path.relative_to(target).as_posix(): path
@@ -109,6 +133,26 @@ def _noted(note: Path, workshop: Workshop) -> Manifest | None:
         return workshop.kept.manifest(name)
     except (OSError, ValueError, TypeError, KeyError):
         return None  # never made, or swept with the cache: it is made again
+
+
+def _check_python(pythons: Sequence[tuple[str, str]], facts: Facts, users: Iterable[str]) -> None:
+    """Raises BuildError unless the machine's Python is one that is asked for."""
+    if not pythons:
+        return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # rarely needed
+
+    version = ".".join(map(str, facts.python_version))
+    for where, wanted in pythons:
+        try:
+            fits = SpecifierSet(wanted).contains(version)
+        except InvalidSpecifier as error:
+            raise BuildError(f"{where}: `requires-python` is {wanted!r}: {error}") from error
+        if not fits:
+            raise BuildError(
+                f"{where}: {', '.join(sorted(users))} needs Python {wanted}, and {facts.machine} "
+                f"has {version}",
+                hint="name another one in the inventory: `python:`",
+            )
 
 
 def _called(key: Key) -> str:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from deploy.addresses import without_logins
+from deploy.build.declared import project
 from deploy.deployment import PythonEnvironment
 from deploy.errors import BuildError
 
-METADATA = re.compile(
-    r"^# /// script[ \t]*\r?$\s(?P<content>(?:^#(?:| .*)\r?$\s)+)^# ///[ \t]*\r?$", re.MULTILINE
-)
 OPTION = re.compile(r"(--?[a-zA-Z-]+)(?:\s+|=)?(.*)\Z")
 COMMENT = re.compile(r"(^|\s)#.*$")
 
@@ -25,49 +22,21 @@ COMMENT = re.compile(r"(^|\s)#.*$")
 class Requirements:
     """`lines` and `constraints` are as uv reads them, but for wheels of ours: these are
     `name.whl@sha256:...` in `lines`, so that equal requirements are equal on every laptop.
-    `wheels` maps these to files."""
+    `wheels` maps these to files. `pythons` are (who says so, `requires-python`).
 
-    lines: tuple[str, ...]
-    constraints: tuple[str, ...]
-    index_urls: tuple[str, ...]
-    wheels: dict[str, Path]
+    Addresses have the passwords that were written there: for uv alone, see `deploy.addresses`.
+    """
 
-
-def script_requirements(script: Path) -> tuple[str, ...]:
-    """The dependencies that a script declares in itself (PEP 723); empty if it does not.
-    Raises BuildError for a declaration that cannot be read."""
-    try:
-        text = script.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return ()  # a program, not a script
-    except OSError as error:
-        raise BuildError(f"{script} cannot be read: {error.strerror}") from error
-    blocks = list(METADATA.finditer(text))
-    if not blocks:
-        return ()
-    if len(blocks) > 1:
-        line = text[: blocks[1].start()].count("\n") + 1
-        raise BuildError(f"{script}:{line}: a second `# /// script` block; one is allowed")
-    content = "".join(
-        line[2:] if line.startswith("# ") else line[1:]
-        for line in blocks[0]["content"].splitlines(keepends=True)
-    )
-    line = text[: blocks[0].start()].count("\n") + 1
-    try:
-        data: dict[str, Any] = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise BuildError(
-            f"{script}:{line}: the `# /// script` block is no TOML: {error}"
-        ) from error
-    found = data.get("dependencies", [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise BuildError(f"{script}:{line}: `dependencies` is not a list of texts: {found!r}")
-    return tuple(found)
+    lines: tuple[str, ...] = field(default=(), repr=False)
+    constraints: tuple[str, ...] = field(default=(), repr=False)
+    index_urls: tuple[str, ...] = field(default=(), repr=False)
+    wheels: dict[str, Path] = field(default_factory=dict)
+    pythons: tuple[tuple[str, str], ...] = ()
 
 
 def expand(environment: PythonEnvironment) -> Requirements:
     """Reads requirements files and wheels. Raises BuildError for what cannot be deployed."""
-    found = Requirements((), (), tuple(environment.index_urls), {})
+    found = Requirements(index_urls=environment.index_urls, pythons=environment.pythons)
     for requirement in environment.requirements:
         text = requirement.strip()
         if not text:
@@ -75,6 +44,12 @@ def expand(environment: PythonEnvironment) -> Requirements:
         path = environment.base / text
         if text.endswith((".txt", ".in")) and path.is_file():
             found = _file(path, found, seen=())
+        elif path.name == "pyproject.toml" and path.is_file():
+            said = project(path)
+            for line in said.requirements:
+                found = _line(line, path.parent, said.where, found)
+            if said.python is not None:
+                found = replace(found, pythons=(*found.pythons, (said.where, said.python)))
         else:
             found = _line(text, environment.base, "requirements", found)
     return found
@@ -95,11 +70,9 @@ def _file(path: Path, found: Requirements, seen: tuple[Path, ...]) -> Requiremen
             found = _file(_existing(path.parent / value, where), found, (*seen, path))
         elif name in ("-c", "--constraint"):
             lines = [text for _, text in _logical_lines(_existing(path.parent / value, where))]
-            constraints = (*found.constraints, *lines)
-            found = Requirements(found.lines, constraints, found.index_urls, found.wheels)
+            found = replace(found, constraints=(*found.constraints, *lines))
         elif name in ("-i", "--index-url", "--extra-index-url"):
-            urls = (*found.index_urls, value)
-            found = Requirements(found.lines, found.constraints, urls, found.wheels)
+            found = replace(found, index_urls=(*found.index_urls, value))
         else:
             raise BuildError(
                 f"{where}: option {name} cannot be deployed",
@@ -116,20 +89,18 @@ def _line(line: str, base: Path, where: str, found: Requirements) -> Requirement
         text.endswith(".whl") and "://" not in text and " @ " not in text
     )
     if not local:
-        lines = (*found.lines, text)
-        return Requirements(lines, found.constraints, found.index_urls, found.wheels)
+        return replace(found, lines=(*found.lines, text))
     path = base / Path(text).expanduser()
     if path.suffix != ".whl":
         raise BuildError(
-            f"{where}: {text!r} is not a wheel, and nothing is built on machines",
+            f"{where}: {without_logins(text)!r} is not a wheel, and nothing is built on machines",
             hint=f"run `uv build --wheel {text}` and name the wheel that it makes",
         )
     path = Path(os.path.abspath(_existing(path, where)))
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"{path.name}@sha256:{digest}"
-    wheels = {**found.wheels, name: path}
-    return Requirements((*found.lines, name), found.constraints, found.index_urls, wheels)
+    return replace(found, lines=(*found.lines, name), wheels={**found.wheels, name: path})
 
 
 def _existing(path: Path, where: str) -> Path:

@@ -10,9 +10,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from deploy.addresses import logins, without_logins
 from deploy.build.lock import Key, Pins
 from deploy.build.requirements import Requirements
 from deploy.errors import BuildError
@@ -27,9 +28,9 @@ def compile_pins(key: Key, asked: Requirements, base: Path, prefer: Iterable[str
     wheels = asked.wheels
     with tempfile.TemporaryDirectory(prefix="dora-") as folder:
         wanted = Path(folder, "requirements.in")
-        wanted.write_text("".join(f"{wheels.get(line, line)}\n" for line in key.requirements))
+        wanted.write_text("".join(f"{wheels.get(line, line)}\n" for line in asked.lines))
         limits = Path(folder, "constraints.txt")
-        limits.write_text("".join(f"{line}\n" for line in key.constraints))
+        limits.write_text("".join(f"{line}\n" for line in asked.constraints))
         pinned = Path(folder, "pinned.txt")
         pinned.write_text("".join(f"{pin}\n" for pin in sorted(set(prefer))))
         _run(
@@ -44,10 +45,13 @@ def compile_pins(key: Key, asked: Requirements, base: Path, prefer: Iterable[str
 
 def install(key: Key, pins: Pins, asked: Requirements, base: Path, target: Path) -> None:
     """Fetches and unpacks exactly `pins` into `target`. Raises BuildError with uv's own words."""
-    wheels = asked.wheels
+    places = {
+        **{name: str(path) for name, path in asked.wheels.items()},
+        **logins([*asked.lines, *asked.constraints]),
+    }
     with tempfile.TemporaryDirectory(prefix="dora-") as folder:
         pinned = Path(folder, "pinned.txt")
-        pinned.write_text("".join(_pin_line(name, pins[name], wheels) for name in sorted(pins)))
+        pinned.write_text("".join(_pin_line(name, pins[name], places) for name in sorted(pins)))
         _run(
             ["install", "--quiet", "--no-deps", "--require-hashes", "--link-mode", "copy"],
             ["--no-compile-bytecode", "--target", target, "--requirement", pinned],
@@ -58,7 +62,8 @@ def install(key: Key, pins: Pins, asked: Requirements, base: Path, target: Path)
 
 
 def parse_pins(text: str, wheels: dict[str, Path]) -> Pins:
-    """What `uv pip compile --generate-hashes` wrote. Wheels of ours are called as in `wheels`."""
+    """What `uv pip compile --generate-hashes` wrote. Wheels of ours are called as in `wheels`,
+    and addresses have no passwords."""
     ours = {path.name: name for name, path in wheels.items()}
     pins = {}
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
@@ -66,12 +71,13 @@ def parse_pins(text: str, wheels: dict[str, Path]) -> Pins:
         if not pin or pin.startswith(("#", "-")):
             continue
         file = pin.rpartition("/")[2].rpartition("\\")[2]
-        pins[ours.get(file, pin)] = tuple(sorted(HASH.findall(line)))
+        pins[ours.get(file, without_logins(pin))] = tuple(sorted(HASH.findall(line)))
     return pins
 
 
-def _pin_line(name: str, hashes: Sequence[str], wheels: dict[str, Path]) -> str:
-    pin = str(wheels[name]) if name in wheels else name
+def _pin_line(name: str, hashes: Sequence[str], places: Mapping[str, str]) -> str:
+    """`places` are where wheels of ours lie, and addresses with the passwords that they need."""
+    pin = " ".join(places.get(word, word) for word in name.split(" "))
     return " ".join([pin, *(f"--hash=sha256:{digest}" for digest in hashes)]) + "\n"
 
 
@@ -86,7 +92,9 @@ def _run(
     import uv  # rarely needed: what was locked and fetched before is known
 
     # Only wheels: a source package would be built here, for here.
-    which = ["--python-platform", key.platform, "--python-version", key.python, "--no-build"]
+    which = ["--python-platform", key.platform, "--python-version", key.python]
+    which += ["--only-binary", ":all:"] if key.build_from_source else ["--no-build"]
+    which += [f"--no-binary={name}" for name in key.build_from_source]
     command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable]
     done = subprocess.run(
         [*command, *arguments],
@@ -102,7 +110,7 @@ def _run(
     if done.returncode == 0:
         return
     told = done.stderr.strip() or f"uv ended with {done.returncode}"
-    raise BuildError(_in_users_words(told, key), hint=_hint(told))
+    raise BuildError(without_logins(_in_users_words(told, key)), hint=_hint(told))
 
 
 def _in_users_words(told: str, key: Key) -> str:
@@ -122,6 +130,7 @@ def _hint(told: str) -> str | None:
     if "wheel" in told:
         return (
             "only wheels are deployed, as nothing is built on machines: choose a version that has "
-            "one for this platform, or name one of yours: `./name.whl`"
+            "one for this platform, name one of yours (`./name.whl`), or let pure Python be built "
+            "here: `build_from_source: [name]` of the node"
         )
     return None

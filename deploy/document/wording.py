@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from deploy.addresses import without_logins
+
 
 def suggest(word: object, choices: Iterable[str]) -> str | None:
     """`did you mean 'x'?` for the choice nearest to `word`, None if none is near."""
@@ -13,12 +15,13 @@ def suggest(word: object, choices: Iterable[str]) -> str | None:
 
 
 def shown(value: object) -> str:
-    """`value` as a message quotes it: short, in YAML's words."""
+    """`value` as a message quotes it: short, in YAML's words, without passwords of addresses."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
+        value = without_logins(value)
         return repr(value if len(value) <= 60 else value[:57] + "...")
     if isinstance(value, Mapping):
         return "a mapping"

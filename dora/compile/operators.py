@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from deploy.build.declared import Declared, declared
 from deploy.build.files import label, script_closure
-from deploy.build.python import script_requirements
 from deploy.deployment import Files, Link
 from dora.dataflow.model import Node, Operator
 from dora.errors import DoraError
@@ -87,14 +87,14 @@ def operators_closure(base: Path, node: Node) -> tuple[Files, Path]:
     return Files(label(node.id), entries), home
 
 
-def operators_requirements(base: Path, node: Node) -> tuple[str, ...]:
-    """The packages that the operators' kinds and files ask for, each once."""
-    found: list[str] = []
-    for kind in dict.fromkeys(operator.kind for operator in node.operators):
-        found += REQUIREMENTS[kind]
-    for code in _python_files(base, node):
-        found += script_requirements(code)
-    return tuple(dict.fromkeys(found))
+def operators_requirements(base: Path, node: Node) -> tuple[Declared, ...]:
+    """What the operators' kinds and files, and their node, ask for."""
+    kinds = dict.fromkeys(operator.kind for operator in node.operators)
+    return (
+        Declared("", node.requirements),
+        Declared("", tuple(line for kind in kinds for line in REQUIREMENTS[kind])),
+        *(declared(code, node.requirements) for code in _python_files(base, node)),
+    )
 
 
 def _python_files(base: Path, node: Node) -> Iterable[Path]:

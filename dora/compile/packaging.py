@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import dora
+from deploy.build.declared import Declared, declared
 from deploy.build.files import package_files, script_closure
-from deploy.build.python import script_requirements
-from deploy.deployment import Files, PythonEnvironment, Source
+from deploy.deployment import Files, PythonArchive, PythonEnvironment, Source
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import HealthCommand, escape
@@ -74,21 +74,21 @@ class Closure:
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         base = Path(dataflow.directory)
         if node.operators:
-            return self._runtime(dataflow, node, base, facts)
-        sources: dict[str, Source] = {"library": _library()}
-        requirements = [*NODE_REQUIREMENTS, *node.requirements]
+            return self._runtime(dataflow, node, base, machine, facts)
+        sources: dict[str, Source] = {"library": _library(), **_interpreter(machine)}
+        wanted = Declared("", node.requirements)
         command = _command(node)
         script = script_of(base, node, command)
         if script is not None:
             # A script beside or above the flow file is shipped with the tree that holds both.
             home = home_of(base, [script])
             sources["code"] = script_closure(script, home, node.files)
-            requirements += script_requirements(script)
+            wanted = declared(script, node.requirements)
             target = f"${{code}}/{escape(script.relative_to(home).as_posix())}"
             argv = shipped(command, target, facts.python)
         else:
             argv = tuple(escape(part) for part in command)
-        sources["packages"] = PythonEnvironment(tuple(dict.fromkeys(requirements)), base=base)
+        sources["packages"] = _packages(base, machine, node, [wanted])
         return Package(
             argv=argv,
             cwd="${state}",
@@ -102,13 +102,10 @@ class Closure:
     ) -> tuple[tuple[HealthCommand, ...], dict[str, Source]]:
         return health_commands(dataflow, node, facts)
 
-    def _runtime(self, dataflow: Dataflow, node: Node, base: Path, facts: Facts) -> Package:
+    def _runtime(
+        self, dataflow: Dataflow, node: Node, base: Path, machine: Machine, facts: Facts
+    ) -> Package:
         code, _ = operators_closure(base, node)
-        requirements = (
-            *NODE_REQUIREMENTS,
-            *node.requirements,
-            *operators_requirements(base, node),
-        )
         return Package(
             argv=(escape(facts.python), "-u", "-m", "dora.runtime"),
             cwd="${state}",
@@ -119,7 +116,8 @@ class Closure:
             sources={
                 "library": _library(),
                 "code": code,
-                "packages": PythonEnvironment(tuple(dict.fromkeys(requirements)), base=base),
+                "packages": _packages(base, machine, node, operators_requirements(base, node)),
+                **_interpreter(machine),
             },
             links="code",
         )
@@ -131,7 +129,10 @@ class Closure:
             env=_python_paths(),
             sources={
                 "library": _library(),
-                "packages": PythonEnvironment(NODE_REQUIREMENTS, base=Path(dataflow.directory)),
+                "packages": PythonEnvironment(
+                    NODE_REQUIREMENTS, machine.index_urls, Path(dataflow.directory)
+                ),
+                **_interpreter(machine),
             },
         )
 
@@ -188,6 +189,25 @@ def _command(node: Node) -> list[str]:
     if node.path == SHELL:
         return ["/bin/sh", "-c", *node.args]
     return [node.path or "", *node.args]
+
+
+def _packages(
+    base: Path, machine: Machine, node: Node, wanted: Iterable[Declared]
+) -> PythonEnvironment:
+    wanted = list(wanted)
+    asked = [*NODE_REQUIREMENTS, *(line for each in wanted for line in each.requirements)]
+    return PythonEnvironment(
+        tuple(dict.fromkeys(asked)),
+        machine.index_urls,
+        base,
+        node.build_from_source,
+        tuple((each.where, each.python) for each in wanted if each.python is not None),
+    )
+
+
+def _interpreter(machine: Machine) -> dict[str, Source]:
+    archive = machine.python_archive
+    return {} if archive is None else {"python": PythonArchive(archive)}
 
 
 def _library() -> Files:

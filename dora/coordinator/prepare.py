@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.apply import Closures
 from deploy.build import Workshop, build
 from deploy.events import Building, Emit, ignore
+from deploy.facts import Facts
 from deploy.inventory import Inventory
 from deploy.plan import Plan, plan
 from deploy.profile import Profile
@@ -89,19 +90,24 @@ async def prepare(
     here = {machine: taking_part[machine] for machine in taking_part if machine in linked}
     routers, new_keys = await _routers(name, here, current, away)
 
+    workshop = Workshop(cache=cache_folder(), lock=Path(dataflow.file).with_suffix(".lock"))
+
+    def say(what: str) -> None:
+        emit(Building(what))
+
     sites = {
-        machine: Site(session.machine, session.facts) for machine, session in taking_part.items()
+        machine: Site(session.machine, await asyncio.to_thread(_equipped, session, workshop, say))
+        for machine, session in taking_part.items()
     }
     deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure())
     told, secret_files = await _secrets(name, dataflow, placement, taking_part)
     deployment = with_secrets(deployment, told)
-    workshop = Workshop(cache=cache_folder(), lock=Path(dataflow.file).with_suffix(".lock"))
     built = await asyncio.to_thread(
         build,
         deployment,
         {machine: site.facts for machine, site in sites.items()},
         workshop,
-        lambda what: emit(Building(what)),
+        say,
     )
     profiles = {machine: result.profile for machine, result in built.items()}
     surveys = await survey(taking_part, current, built)
@@ -201,6 +207,17 @@ def newest_summary(
             "nothing was changed",
             hint=f"use that version, or end it first: dora stop {name}",
         ) from error
+
+
+def _equipped(session: Session, workshop: Workshop, say: Callable[[str], None]) -> Facts:
+    """The machine as units will find it: with the Python that the inventory gives it. Raises
+    BuildError for an archive that does not run there."""
+    archive = session.machine.python_archive
+    if archive is None:
+        return session.facts
+    from deploy.build.interpreter import interpreter_tree, with_interpreter  # rarely needed
+
+    return with_interpreter(session.facts, interpreter_tree(archive, session.facts, workshop, say))
 
 
 async def _secrets(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from deploy.addresses import without_logins
+
 _NODE_DEFAULTS: dict[str, Any] = {
     "name": None,
     "description": None,
@@ -37,6 +39,8 @@ def _node(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     node = {**_NODE_DEFAULTS, **_plain(value)}
+    if "requirements" in node:
+        node["requirements"] = _without_logins(node["requirements"])
     if "secrets" in node:
         # Where they come from is the laptop's business, and a command may have a password in it.
         node["secrets"] = sorted(map(str, node["secrets"] or ()))
@@ -46,6 +50,12 @@ def _node(value: Any) -> Any:
         node["inputs"] = node.get("inputs") or {}
         node["outputs"] = sorted(map(str, node.get("outputs") or []))
     return node
+
+
+def _without_logins(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_logins(item) for item in value]
+    return without_logins(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,8 @@ def check_files(dataflow: Dataflow, environ: Mapping[str, str] = os.environ) -> 
             mark = operator.code_mark or operator.mark
             issues += _file(base, operator.code, mark, f"the operator {operator.id}")
         for requirement in node.requirements:
-            if requirement.startswith(("./", "../", "/")) or requirement.endswith((".txt", ".whl")):
+            named = requirement.startswith(("./", "../", "/"))
+            if named or (requirement.endswith((".txt", ".whl")) and "://" not in requirement):
                 issues += _file(base, requirement, node.mark, f"`requirements` of {node.id}")
         for pattern in node.files:
             if not any(glob.iglob(os.path.join(glob.escape(str(base)), pattern), recursive=True)):

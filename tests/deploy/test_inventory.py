@@ -172,3 +172,20 @@ def test_a_selection_of_nothing_is_a_mistake(expression: str, expected: list[str
     with pytest.raises(InventoryError) as caught:
         select(fleet(), expression)
     assert [f"machines.yml:1:1: {text}" for text in expected] == str(caught.value).splitlines()
+
+
+def test_an_archive_lies_beside_the_inventory_and_needs_another_python(tmp_path: Path) -> None:
+    """What units run with comes from the laptop; the supervisor runs with what is there."""
+    file = tmp_path / "machines.yml"
+    file.write_text(
+        "defaults: {python: python3.12.tar.gz, index_urls: [https://me:hush@example.org/simple]}\n"
+        "machines:\n  a: {supervisor_python: python3.8}\n  b:\n  c: {python: python3.11}\n"
+        "  d: {index_urls: []}\n"
+    )
+    machines = load(file).machines
+    archive = tmp_path / "python3.12.tar.gz"
+    assert [archive, archive, None, archive] == [it.python_archive for it in machines.values()]
+    pythons = ["python3.8", "python3", "python3.11", "python3"]
+    assert pythons == [it.agent_python for it in machines.values()]
+    assert [1, 1, 1, 0] == [len(it.index_urls) for it in machines.values()]
+    assert "hush" not in repr(machines)

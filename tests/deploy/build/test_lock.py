@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.build.lock import Key, read_lock, without_password, write_lock
+from deploy.build.lock import Key, read_lock, write_lock
 from deploy.errors import BuildError
 
 ONE = Key("x86_64-manylinux_2_36", "3.11", ("numpy",))
@@ -56,9 +56,3 @@ def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """The reason is in the message."""
     with pytest.raises(BuildError, match="cannot be written"):
         write_lock(tmp_path / "nowhere/flow.lock", {ONE: PINS})
-
-
-def test_a_password_of_an_index_is_not_locked() -> None:
-    """Who may read the lock file is not who may read the index."""
-    assert "https://example.org/simple" == without_password("https://me:s3cret@example.org/simple")
-    assert "https://example.org:8443/x?y=1" == without_password("https://example.org:8443/x?y=1")

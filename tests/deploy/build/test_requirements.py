@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.build.requirements import expand, script_requirements
+from deploy.build.declared import script_requirements
+from deploy.build.requirements import expand
 from deploy.deployment import PythonEnvironment
 from deploy.errors import BuildError
 from tests.deploy.build.wheels import write_wheel
