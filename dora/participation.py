@@ -64,6 +64,7 @@ class Participation:
         self._process = os.getpid()
         self._sent = dict.fromkeys(config.outputs, 0)  # two threads at once may miss one
         self._end = threading.Lock()
+        self._dataflow_ends = False  # we said so
         summary = read_summary(config)  # not kept: it tells of the whole dataflow
         node = summary.nodes.get(config.node) if summary else None
         self._restart = node.restart if node else "never"
@@ -121,6 +122,7 @@ class Participation:
     def end_dataflow(self) -> None:
         """Asks all nodes of the dataflow to end, and not to come back; this one, too. Machines
         whose link is cut at the moment, or to which no edge leads, do not hear it."""
+        self._dataflow_ends = True
         if self.config.zenoh is not None:
             from dora.communication.presence import tell_end
 
@@ -181,7 +183,7 @@ class Participation:
 
     def _why(self, failed: bool) -> str:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
-        if self.stream.stopped:
+        if self.stream.stopped or self._dataflow_ends:
             return "stopped"
         if self._restart == "always" or (self._restart == "on-failure" and failed):
             return "failed"

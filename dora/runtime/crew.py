@@ -83,7 +83,7 @@ class Crew:
             self._loading += 1
             if operator.config.thread:
                 operator.worker = Worker(f"dora-{operator.config.id}", self._mailbox)
-            self._build(operator, partial(made, operator))
+            self.build(operator, partial(self._make, operator.config), partial(made, operator))
         while self._loading:
             self._mailbox.wait()
             self._mailbox.work()
@@ -135,7 +135,17 @@ class Crew:
             operator = heapq.heappop(self._restarts)[2]
             if operator.state is State.BACKOFF:
                 operator.restarts += 1
-                self._build(operator, partial(self._made_again, operator))
+                self.build(
+                    operator,
+                    partial(self._make, operator.config),
+                    partial(self._made_again, operator),
+                )
+
+    def replace(self, operator: Operator, instance: Instance) -> None:
+        """A running operator goes on as this instance."""
+        self._drop(operator)
+        operator.instance = instance
+        operator.on_event = instance.on_event
 
     # Going
 
@@ -183,7 +193,8 @@ class Crew:
         for output, way in operator.sender.ways.items():
             for reader in self._wiring.inside.get((operator.config.id, output), ()):
                 self.close(*reader)
-            if way.outside is not None:
+            # After a stop, or as the last one, it is the node that leaves: it may come back.
+            if way.outside is not None and self.live and not operator.stopping:
                 self._finish(way.outside)
 
     # Making
@@ -212,12 +223,13 @@ class Crew:
             ]
         self._scheduler.connect((sender.task, queue) for sender, queue in held_back)
 
-    def _build(self, operator: Operator, made: Made) -> None:
+    def build(self, operator: Operator, make: Callable[[], Instance], made: Made) -> None:
+        """Where the operator runs; `made` is called in the main thread, maybe later."""
         if operator.worker is not None:
-            operator.worker.do(partial(self._make, operator.config), made)
+            operator.worker.do(make, made)
             return
         try:
-            instance = self._make(operator.config)
+            instance = make()
         except (Exception, SystemExit) as error:
             made(None, error)
         else:

@@ -19,6 +19,7 @@ from dora.event import Event, addressed, copies, late_event, sent_at, stop_event
 from dora.runtime.crew import Crew
 from dora.runtime.mailbox import Mailbox
 from dora.runtime.operator import Operator, State
+from dora.runtime.reload import Reloads
 from dora.runtime.scheduler import Scheduler, since_of
 from dora.runtime.task import Queue, Task
 from dora.runtime.wiring import Port, Wiring
@@ -49,6 +50,7 @@ class Host:
         crew: Crew,
         mailbox: Mailbox,
         stop_all: Callable[[str], None],
+        reloads: Reloads,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -58,6 +60,7 @@ class Host:
         self._crew = crew
         self._mailbox = mailbox
         self._stop_all = stop_all
+        self._reloads = reloads
         self._clock = clock
         self._closures = 0
         self._beside = 0  # calls that go on in threads, or await
@@ -115,6 +118,7 @@ class Host:
         """Looks once at everything there is to do; whether there may be more right now."""
         busy = self._mailbox.work()
         busy |= self._take_events()
+        busy |= self._reload()
         now = self._clock()
         if self._crew.next_restart() <= now:
             self._crew.restart(now)
@@ -172,6 +176,12 @@ class Host:
         if not queue.task.owner.state.over:
             self._scheduler.arrived(queue, event, since)
 
+    def _reload(self) -> bool:
+        stream = self._stream
+        while stream.reloads:
+            self._reloads.ask(stream.reloads.pop(0))
+        return self._reloads.work()
+
     def _close_inputs(self) -> None:
         """Of producers that have ended for good; those that were silent before got no event."""
         for name, readers in self._arrivals.items():
@@ -188,6 +198,7 @@ class Host:
             return
         self._stopping = True
         for operator in list(self._crew):
+            operator.stopping = operator.attention = True
             if operator.state is State.BACKOFF:
                 self._crew.end(operator)
             if operator.state.over:
@@ -195,7 +206,6 @@ class Host:
             task = operator.task
             room = sum(queue.size for queue in task.queues.values())
             operator.allowance = task.depth + room + 1
-            operator.stopping = operator.attention = True
             queue = task.queues[""] = Queue(task, "", 1, 1, inf)
             self._scheduler.tell(queue, Event(event))
 
@@ -268,9 +278,9 @@ class Host:
         elif status is DoraStatus.STOP:
             self._crew.end(operator)
         elif status is DoraStatus.STOP_ALL:
-            self._crew.end(operator)
             self._stop_all(operator.config.id)
             self._stop(stop_event("MANUAL"))
+            self._crew.end(operator)
         elif operator.attention:
             self._attend(operator)
 
