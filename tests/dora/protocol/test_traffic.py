@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dora.protocol.traffic import MOST, InputTraffic, Traffic
+from dora.protocol.traffic import MOST, InputTraffic, OperatorTraffic, Traffic
 
 counts = st.integers(0, 2**63)
 names = st.text(min_size=1, max_size=60)
@@ -51,3 +51,29 @@ def test_what_other_programs_say_is_no_traffic(text: str) -> None:
     """A ValueError, so that it is left alone."""
     with pytest.raises(ValueError, match="not a node's traffic"):
         Traffic.from_text(text)
+
+
+OPERATOR = OperatorTraffic("running", 0, 10, 9, 1, 0, 1, 0, 0, 120, 340, 56_000, 7_800)
+
+
+def test_operators_are_told_one_by_one() -> None:
+    """With the node's own counts, as long as all of it fits."""
+    traffic = Traffic(
+        received=1,
+        inputs={"a/i": InputTraffic(1)},
+        operators={f"o{n}": OPERATOR for n in range(20)},
+        operator_states={"running": 20},
+    )
+    assert traffic == Traffic.from_text(traffic.to_text())
+
+
+def test_of_very_many_operators_the_first_remain() -> None:
+    """And how many there are in which state."""
+    operators = {f"an operator with number {n}": OPERATOR for n in range(200)}
+    traffic = Traffic(sent=7, operators=operators, operator_states={"running": 9990, "failed": 10})
+    text = traffic.to_text()
+    assert len(text.encode()) < MOST
+    heard = Traffic.from_text(text)
+    assert (7, {"running": 9990, "failed": 10}) == (heard.sent, heard.operator_states)
+    assert len(heard.operators) > 20
+    assert list(heard.operators) == list(operators)[: len(heard.operators)]

@@ -1,0 +1,126 @@
+"""Runtime nodes become units: their operators' files, what they need, what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.deployment import Files, MachineSpec, PythonEnvironment, UnitSpec
+from deploy.inventory import Machine
+from dora.compile.compile import Site, compile_dataflow
+from dora.compile.operators import CONFIG
+from dora.compile.packaging import Closure
+from dora.dataflow.load import loads
+from dora.placement.model import Assignment, Placement
+from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.runtime import RUNTIME_CONFIG, OperatorConfig, RuntimeConfig
+from tests.dora.compile.test_dataplane import facts
+
+FLOW = """\
+nodes:
+  - id: camera
+    path: camera.py
+    outputs: [image]
+  - id: rt
+    scheduler: edf
+    requirements: [six]
+    operators:
+      - id: detect
+        python: ops/detect.py
+        inputs: {image: {source: camera/image, deadline: 20ms}}
+        outputs: [boxes]
+        priority: 3
+        budget: 5ms
+        restart_policy: on-failure
+        max_restarts: 4
+        restart_window: 1m
+      - {id: again, python: ops/detect.py, inputs: {image: camera/image}, deadline: 1s}
+      - {id: filter, wasm: filter.wasm, inputs: {boxes: detect/boxes}, thread: true}
+"""
+
+
+def compiled(tmp_path: Path, flow: str = FLOW) -> MachineSpec:
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "camera.py").write_text("")
+    script = "# /// script\n# dependencies = ['rich']\n# ///\nimport boxes\n"
+    (tmp_path / "ops/detect.py").write_text(script)
+    (tmp_path / "ops/boxes.py").write_text("")
+    (tmp_path / "filter.wasm").write_bytes(b"\0asm")
+    dataflow = loads(flow, directory=str(tmp_path)).dataflow
+    placement = Placement({node: Assignment("a", "named") for node in dataflow.nodes})
+    sites = {"a": Site(Machine("a", "10.0.0.1"), facts("a"))}
+    return compile_dataflow("flow", dataflow, placement, sites, {}, Closure()).machines["a"]
+
+
+def runtime(machine: MachineSpec) -> UnitSpec:
+    return next(it for it in machine.units if it.unit.name == "rt")
+
+
+def test_a_runtime_carries_its_operators(tmp_path: Path) -> None:
+    """The files of all of them with what they import, what their kinds and scripts require."""
+    spec = runtime(compiled(tmp_path))
+    code, packages = spec.sources["code"], spec.sources["packages"]
+
+    assert ("/usr/bin/python3", "-u", "-m", "dora.runtime") == spec.unit.argv
+    assert f"${{code}}/{CONFIG}" == spec.unit.env[RUNTIME_CONFIG]
+    assert isinstance(code, Files)
+    assert {"ops/detect.py", "ops/boxes.py", "filter.wasm", CONFIG} == set(code.entries)
+    assert isinstance(packages, PythonEnvironment)
+    assert {"six", "rich"} < set(packages.requirements)
+    assert any(it.startswith("wasmtime") for it in packages.requirements)
+    assert not any(it.startswith("cffi") for it in packages.requirements)
+
+
+def test_a_runtime_is_told_how_to_schedule(tmp_path: Path) -> None:
+    """All that the flow file says of its operators; edges inside it go by memory."""
+    spec = runtime(compiled(tmp_path))
+    code = spec.sources["code"]
+    assert isinstance(code, Files)
+    content = code.entries[CONFIG]
+    assert isinstance(content, bytes)
+    told = RuntimeConfig.from_text(content.decode())
+
+    assert ("edf", False) == (told.scheduler, told.bare_outputs)
+    detect, again, filter = told.operators
+    assert (
+        OperatorConfig(
+            id="detect",
+            kind="python",
+            code="ops/detect.py",
+            inputs=("image",),
+            outputs=("boxes",),
+            priority=3,
+            deadlines={"image": 0.02},
+            budget=0.005,
+            restart="on-failure",
+            max_restarts=4,
+            restart_window=60.0,
+        )
+        == detect
+    )
+    assert (1.0, True) == (again.deadline, filter.thread)
+    config = NodeConfig.from_text(spec.unit.render(_values()).env[NODE_CONFIG])
+    assert {"detect/image": "shm", "again/image": "shm", "filter/boxes": "memory"} == {
+        name: it.layer for name, it in config.inputs.items()
+    }
+
+
+def test_what_thousands_of_operators_are_told_travels_as_a_file(tmp_path: Path) -> None:
+    """No environment variable could hold it."""
+    many = "".join(
+        f"      - {{id: o{n}, python: ops/detect.py, inputs: {{image: camera/image}}}}\n"
+        for n in range(1000)
+    )
+    spec = runtime(compiled(tmp_path, FLOW + many))
+    config = spec.sources["config"]
+
+    assert "@${config}/node.json" == spec.unit.env[NODE_CONFIG]
+    assert max(map(len, spec.unit.env.values())) < 1000
+    assert isinstance(config, Files)
+    content = config.entries["node.json"]
+    assert isinstance(content, bytes)
+    assert 1003 == len(NodeConfig.from_text(content.decode()).inputs)
+
+
+def _values() -> dict[str, str]:
+    names = ("code", "library", "packages", "root", "state")
+    return {name: f"/{name}" for name in names}
