@@ -9,8 +9,10 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.interruptions.disks import ext4
 from tests.interruptions.moments import moments
 from tests.interruptions.report import table
 from tests.interruptions.soak import NAMES, Soak
@@ -21,11 +23,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interruptions", description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--disk", choices=("memory", "ext4"), default="memory")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     chance = random.Random(arguments.seed)
-    with Lan(len(NAMES)) as lan, tempfile.TemporaryDirectory(prefix="interruptions-") as work:
-        soak = Soak(lan, Path(work), chance)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interruptions-")))
+        images = [work / f"{name}.img" for name in NAMES] if arguments.disk == "ext4" else []
+        disks = [stack.enter_context(ext4(image)) for image in images]
+        soak = Soak(stack.enter_context(Lan(len(NAMES))), work, chance, disks)
         soak.begin()
         deck = itertools.islice(moments(chance, len(NAMES)), arguments.rounds)
         for number, moment in enumerate(deck, 1):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from deploy.store.verify import verify
 from deploy.supervisor.deployments import Unreadable
 from tests.interruptions.robot import Disk, Robot, Task
 
@@ -90,6 +91,12 @@ def told_the_truth(
                 assert disk.current == was.current, shown
             case other:
                 raise AssertionError(f"unknown outcome {other!r}")
+
+
+def sound(robot: Robot) -> None:
+    """Every file of the store is what its name says."""
+    found = verify(robot.store, lambda count: None)
+    assert found.sound, f"{robot.name}: {found}"
 
 
 def nothing_unneeded(robot: Robot) -> list[str]:

@@ -69,15 +69,26 @@ class Disk:
 class Robot:
     """`root` is the store's root, as the robot names it."""
 
-    def __init__(self, lan: Lan, number: int, name: str, root: str, deployment: str) -> None:
+    def __init__(
+        self, lan: Lan, number: int, name: str, root: str, deployment: str, disk: Path | None
+    ) -> None:
+        """`disk` is a block device of the test's machine; None: a filesystem in memory."""
         self._lan = lan
         self._number = number
         self.name = name
         self.root = root
         self.deployment = deployment
         lan.run(number, ["mkdir", "-p", root], user="robot")
-        lan.run(number, ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "none", root])
+        if disk is None:
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", root]
+        else:
+            device = disk.stat().st_rdev
+            numbers = [str(os.major(device)), str(os.minor(device))]
+            lan.run(number, ["mknod", "/dev/disk", "b", *numbers])
+            mount = ["mount", "/dev/disk", root]
+        lan.run(number, mount)
         lan.run(number, ["chown", "robot:robot", root])
+        lan.run(number, ["chmod", "700", root])
         self.here = lan.inside(number, root)
         self.deployments = Deployments(Layout(str(self.here)))
         self.store = LocalStore(str(self.here))

@@ -7,6 +7,7 @@ import random
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,12 @@ class Findings:
 
 
 class Soak:
-    """Two robots in network namespaces, behind real OpenSSH. `work` is an empty folder."""
+    """Two robots in network namespaces, behind real OpenSSH. `work` is an empty folder; `disks`
+    are block devices for the robots' stores, which are in memory else."""
 
-    def __init__(self, lan: Lan, work: Path, chance: random.Random) -> None:
+    def __init__(
+        self, lan: Lan, work: Path, chance: random.Random, disks: Sequence[Path] = ()
+    ) -> None:
         self._chance = chance
         self._work = work
         inventory = work / "machines.yml"
@@ -51,8 +55,10 @@ class Soak:
         self.fleet = Fleet(lan.home, inventory, cache=work / "cache")
         self.project = Project(work, NAMES, chance)
         self.robots = [
-            Robot(lan, number, name, root, self.project.name)
-            for number, (name, root) in enumerate(zip(NAMES, ROOTS, strict=True), 1)
+            Robot(lan, number, name, root, self.project.name, disk)
+            for number, (name, root, disk) in enumerate(
+                zip(NAMES, ROOTS, disks or (None, None), strict=True), 1
+            )
         ]
         self.findings = Findings()
         self.said = ""  # by the interrupted command, for whoever looks into a failure
@@ -79,7 +85,9 @@ class Soak:
         if moment.victim is Victim.DISK:
             self._on_a_full_disk(self.robots[moment.robot])
         self._come_to_rest(moment)
-        if self._chance.random() < 0.2:
+        for robot in self.robots:
+            judge.sound(robot)
+        if self._chance.random() < 0.1:
             self.fleet.dora("store", "verify")
 
         self._mend()
