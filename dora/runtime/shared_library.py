@@ -20,6 +20,7 @@ from dora.runtime.c_abi import (
     line_buffer_stdout,
     take_error,
 )
+from dora.runtime.elf import foreign
 from dora.runtime.errors import OperatorError
 from dora.runtime.outlet import TELEMETRY, Outlet
 from dora.status import DoraStatus
@@ -187,6 +188,9 @@ def _open(operator: str, file: str) -> Any:
         library = ffi.dlopen(file)
     except OSError as error:
         hint = f"{_BUILD}, on a machine like this one"
+        # The linker says "cannot open shared object file: No such file or directory".
+        if (wrong := foreign(file)) is not None:
+            raise OperatorError(f"{where}: {file} {wrong}", hint=hint) from error
         if "undefined symbol: dora_" in str(error):
             hint = f"{_BUILD}: its operator_api.h brings dora's functions along"
         raise OperatorError(f"{where}: {error}", hint=hint) from error

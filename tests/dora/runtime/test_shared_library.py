@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -399,10 +400,22 @@ def test_a_library_that_lacks_doras_functions_says_how_to_get_them(
 def test_a_file_that_is_no_library_is_named(
     tmp_path: Path, loader: SharedLibraryLoader, desk: Desk
 ) -> None:
-    """With what the linker says of it."""
+    """In place of what the linker says of it."""
     file = tmp_path / "libtext.so"
     file.write_text("#!/bin/sh\n")
-    with pytest.raises(OperatorError, match=r"libtext\.so"):
+    with pytest.raises(OperatorError, match=r"libtext\.so is no shared library"):
+        loader.load(config(file), desk)
+
+
+def test_a_library_for_other_machines_is_told_as_such(
+    tmp_path: Path, probe: Path, loader: SharedLibraryLoader, desk: Desk
+) -> None:
+    """The linker says that there is no such file."""
+    content = bytearray(probe.read_bytes())
+    content[18:20] = (243).to_bytes(2, sys.byteorder)
+    file = tmp_path / "libother.so"
+    file.write_bytes(content)
+    with pytest.raises(OperatorError, match="is built for riscv, and this process is "):
         loader.load(config(file), desk)
 
 
