@@ -21,6 +21,7 @@ from deploy.errors import BuildError
 MOST_BYTES = 2 * 1024**3  # unpacked, with what is between the files
 MOST_FILES = 100_000
 CHUNK = 1024 * 1024
+END = 1024  # bytes, zeros all of them
 
 _PACKERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _ZSTD, _ZIP = b"\x28\xb5\x2f\xfd", b"PK"
@@ -69,13 +70,22 @@ class _Limited:
         self._stream = stream
         self._most = most
         self._left = most
+        self._last = b""
 
     def read(self, size: int = CHUNK) -> bytes:
         data = self._stream.read(min(size, CHUNK) if size >= 0 else CHUNK)
         self._left -= len(data)
         if self._left < 0:
             raise _Hostile(f"it has more than {self._most} bytes when it is unpacked")
+        self._last = (self._last + data)[-END:]
         return data
+
+    def finish(self) -> None:
+        """Reads to the end, where packers check what they packed, and tar ends with zeros."""
+        while self.read():
+            pass
+        if self._last != bytes(END):
+            raise _Hostile("it ends too early")
 
 
 @contextmanager
@@ -92,9 +102,10 @@ def _opened(archive: Path, most_bytes: int) -> Iterator[tarfile.TarFile]:
             raise BuildError(f"{archive} is a zip file; pack it with tar, which keeps links")
         packer = next((open for mark, open in _PACKERS.items() if first.startswith(mark)), None)
         stream = cast(BinaryIO, file if packer is None else packer(file, "rb"))
-        limited = cast(BinaryIO, _Limited(stream, most_bytes))
-        with tarfile.open(fileobj=limited, mode="r|") as tar:
+        limited = _Limited(stream, most_bytes)
+        with tarfile.open(fileobj=cast(BinaryIO, limited), mode="r|") as tar:
             yield tar
+            limited.finish()
 
 
 def _safe(name: str) -> str:

@@ -7,6 +7,7 @@ import platform
 import pwd
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,9 +78,22 @@ def libc() -> Dict[str, str]:
         return {"name": name, "version": version}
     except (ValueError, OSError):
         pass  # not glibc
-    if list(Path("/lib").glob("ld-musl-*")):
-        return {"name": "musl", "version": "1.1"}  # the least that any wheel asks for
-    return {"name": "unknown", "version": "0.0"}
+    version = musl_version(Path("/lib"))
+    return {"name": "musl" if version else "unknown", "version": version or "0.0"}
+
+
+def musl_version(folder: Path) -> str:
+    """What the loader in `folder` says of itself; "" where there is none."""
+    for loader in sorted(folder.glob("ld-musl-*.so.1")):
+        try:
+            done = subprocess.run([str(loader)], stderr=subprocess.PIPE, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        for line in done.stderr.decode(errors="replace").splitlines():
+            word, _, version = line.partition(" ")
+            if word == "Version" and version[:1].isdigit():
+                return version.strip()
+    return ""
 
 
 def disk_free(path: Path) -> int:
