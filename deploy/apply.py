@@ -241,7 +241,8 @@ class _Work:
         if not manifests:
             return
         began = time.monotonic()
-        sent = await RemoteStore(row.machine, self._sessions[row.machine].open_store).send(
+        session = self._sessions[row.machine]
+        sent = await RemoteStore(row.machine, session.open_store, session.open_work).send(
             self._closures.store,
             manifests,
             lambda done, total: self._emit(Copying(row.machine, done, total)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from deploy import agent
 from deploy.connection.base import Channel, Connection, Connector
@@ -17,37 +17,65 @@ from deploy.generation import Generation
 from deploy.inventory import Machine
 from deploy.profile import Profile
 
+Found = TypeVar("Found")
+
 DEFAULT_ROOT = "~/.local/share/dora"
 PATIENCE = 120.0  # seconds; only `stop` takes long, when units are deaf
+CROWDED = 1.0  # seconds without a channel, after which one that only waits makes room for it
 
 
 class Session:
     """What the laptop says to one machine. Requests go over one control channel, in turn; locks
     live as long as that channel. Bulk copies get a connection of their own (`bulk`), so that a push
-    never hides a heartbeat."""
+    never hides a heartbeat; `work` is the machine's store, which waits for what is small."""
 
-    def __init__(self, connector: Connector, connection: Connection, facts: Facts) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        connection: Connection,
+        facts: Facts,
+        *,
+        seen: Mapping[str, Any] | None = None,
+        work: Channel | None = None,
+    ) -> None:
         self.machine = connection.machine
         self.facts = facts
         self.connection = connection
         self._connector = connector
+        self._seen = seen or {}  # of one deployment, at the moment of `facts`
         self._bulk: Connection | None = None
+        self._work = work
         self._control: Channel | None = None
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def open(cls, connector: Connector, machine: Machine, emit: Emit = ignore) -> Session:
-        """Connects and reads the machine's facts; ships the agent if the machine lacks it.
+    async def open(
+        cls,
+        connector: Connector,
+        machine: Machine,
+        emit: Emit = ignore,
+        *,
+        deployment: str | None = None,
+    ) -> Session:
+        """Connects and reads the machine's facts; ships the agent if the machine lacks it. With
+        `deployment` all that deploying it asks first is answered in the same breath, and the
+        machine's store waits until something is copied, or for `rest`.
         Raises ConnectionFailed, ConnectionLost or MachineError."""
         began = time.monotonic()
         connection = await connector.connect(machine)
+        work = None
         try:
-            facts = Facts.from_json(machine.id, await _answer(connection, machine, "probe"))
+            if deployment is None:
+                answer = await _answer(connection, machine, "probe")
+            else:
+                work = await agent.start(connection, *_where(machine), "work", deployment)
+                answer = await _line_of(work, machine)
+            facts = Facts.from_json(machine.id, answer)
         except BaseException:
             await connection.close()
             raise
         emit(Connected(machine.id, time.monotonic() - began))
-        return cls(connector, connection, facts)
+        return cls(connector, connection, facts, seen=answer.get("seen"), work=work)
 
     async def again(self) -> Session:
         """The same machine over a new connection; that proves that it can still be entered.
@@ -55,14 +83,27 @@ class Session:
         connection = await self._connector.connect(self.machine)
         return Session(self._connector, connection, self.facts)
 
-    async def look(self) -> None:
-        """Reads the machine's facts anew. Raises MachineError."""
-        answer = await _answer(self.connection, self.machine, "probe")
+    async def look(self, deployment: str | None = None) -> None:
+        """Reads the machine's facts anew, with those of `deployment`. Raises MachineError."""
+        arguments = () if deployment is None else (deployment,)
+        if self.runs_our_supervisor:
+            answer = await self.request("facts", deployment=deployment)
+        else:
+            answer = await self._in_turn(
+                _answer(self.connection, self.machine, "probe", *arguments)
+            )
         self.facts = Facts.from_json(self.machine.id, answer)
+        self._seen = answer.get("seen") or {}
+
+    @property
+    def runs_our_supervisor(self) -> bool:
+        """Whether one of this version was running when we looked."""
+        found = self.facts.supervisor
+        return bool(found.get("running")) and found.get("agent") == agent.bundle().hash
 
     async def start_supervisor(self) -> None:
         """Makes sure that a supervisor of this version runs; units that run are not touched."""
-        await _answer(self.connection, self.machine, "start")
+        await self._in_turn(_answer(self.connection, self.machine, "start"))
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request, one answer. Raises Refused (LockHeld for locks) or ConnectionLost."""
@@ -101,7 +142,9 @@ class Session:
     async def channel(self) -> Channel:
         """A new channel to the supervisor's socket, over a bridge where sshd forbids forwarding."""
         try:
-            return await self.connection.open_socket(f"{self.facts.run}/supervisor.sock")
+            return await self._in_turn(
+                self.connection.open_socket(f"{self.facts.run}/supervisor.sock")
+            )
         except ConnectionLost:
             raise
         except MachineError:
@@ -113,9 +156,36 @@ class Session:
             self._bulk = await self._connector.connect(self.machine)
         return await agent.start(self._bulk, *_where(self.machine), "store", *args)
 
+    async def open_work(self, *args: str) -> Channel:
+        """The same on the connection that is there: at once, if the store waits already. What is
+        long does not belong here, as nothing is heard of the machine meanwhile."""
+        if self._work is None:
+            await self.warm()
+        assert self._work is not None
+        channel, self._work = self._work, None
+        return channel
+
+    async def warm(self) -> None:
+        """Has the machine's store wait for what will be copied."""
+        if self._work is None:
+            where = _where(self.machine)
+            self._work = await agent.start(self.connection, *where, "store", "session")
+
+    async def rest(self) -> None:
+        """Nothing will be copied for now: the store need not wait any longer."""
+        channel, self._work = self._work, None
+        if channel is not None:
+            await channel.close()
+
     async def generation(self, deployment: str) -> Generation | None:
         """The current generation, read from the machine's disk: works without a supervisor.
         Raises MachineError when what is there cannot be read."""
+        if self._seen.get("deployment") == deployment and "generation" in self._seen:
+            data = self._seen["generation"]
+            try:
+                return None if data is None else Generation.from_json(data)
+            except (KeyError, TypeError, ValueError):
+                pass  # the file itself says more
         installed = self.facts.deployments.get(deployment)
         if installed is None or installed.current is None:
             return None
@@ -134,13 +204,35 @@ class Session:
         generation = await self.generation(deployment)
         return generation.profile if generation else None
 
+    async def certificate(self, deployment: str, name: str) -> str | None:
+        """The text of a certificate among a deployment's secrets; None if it is not there."""
+        if self._seen.get("deployment") == deployment:
+            found = self._seen.get("certificates", {}).get(name)
+            return None if found is None else str(found)
+        data = await self.read(f"{self.facts.root}/secrets/{deployment}/{name}")
+        return data.decode() if data else None
+
     async def read(self, path: str) -> bytes | None:
         """A small file of the machine; None if it is not there or not ours to read."""
-        done = await self.connection.run(["cat", path])
+        done = await self._in_turn(self.connection.run(["cat", path]))
         return done.stdout if done.status == 0 else None
 
+    async def _in_turn(self, opening: Coroutine[Any, Any, Found]) -> Found:
+        """sshd may allow few sessions: the store's is given up where others would wait for it."""
+        if self._work is None:
+            return await opening
+        task = asyncio.create_task(opening)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=CROWDED)
+            if not done:
+                await self.rest()
+            return await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
     async def close(self) -> None:
-        for part in (self._control, self._bulk, self.connection):
+        for part in (self._control, self._work, self._bulk, self.connection):
             if part is not None:
                 await part.close()
 
@@ -169,16 +261,23 @@ class Session:
         raise Refused(self.machine.id, code, error)
 
 
-async def _answer(connection: Connection, machine: Machine, verb: str) -> dict[str, Any]:
+async def _answer(
+    connection: Connection, machine: Machine, verb: str, *args: str
+) -> dict[str, Any]:
     """Runs a verb of the agent that answers one JSON line."""
-    channel = await agent.start(connection, *_where(machine), verb)
+    channel = await agent.start(connection, *_where(machine), verb, *args)
     try:
-        line = await channel.readline()
+        return await _line_of(channel, machine)
+    finally:
+        await channel.close()
+
+
+async def _line_of(channel: Channel, machine: Machine) -> dict[str, Any]:
+    line = await channel.readline()
+    try:
         answer = json.loads(line)
     except ValueError as error:
         raise MachineError(machine.id, f"the agent spoke nonsense: {line[:200]!r}") from error
-    finally:
-        await channel.close()
     if not isinstance(answer, dict) or answer.get("ok") is False:
         raise MachineError(machine.id, str(answer.get("error", answer)), hint=answer.get("hint"))
     return answer

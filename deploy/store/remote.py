@@ -19,6 +19,7 @@ from deploy.store.path import Manifest
 from deploy.store.verify import Verified
 
 BLOCK = 4096  # bytes
+SMALL = 1_000_000  # bytes that do not need a connection of their own
 LAST_WORDS = 5.0  # seconds in which a machine that hung up on us may still say why
 
 
@@ -54,6 +55,7 @@ class Look:
     missing: Missing
     outlines: Mapping[str, Outline]
     channel: Channel
+    small: bool = False  # the channel is not for what is long
 
     async def close(self) -> None:
         """May be called twice."""
@@ -61,11 +63,17 @@ class Look:
 
 
 class RemoteStore:
-    """The store of one machine. Methods raise MachineError or ConnectionLost."""
+    """The store of one machine. Methods raise MachineError or ConnectionLost.
 
-    def __init__(self, machine: str, open_verb: OpenVerb) -> None:
+    `open_small`, if given, opens channels for questions, and for what has less than SMALL bytes.
+    """
+
+    def __init__(
+        self, machine: str, open_verb: OpenVerb, open_small: OpenVerb | None = None
+    ) -> None:
         self.machine = machine
         self._open = open_verb
+        self._open_small = open_small
 
     def __repr__(self) -> str:
         return f"<RemoteStore of {self.machine}>"
@@ -79,7 +87,7 @@ class RemoteStore:
     async def look(self, manifests: Iterable[Manifest], trees: Iterable[str] = ()) -> Look:
         """What `send` would have to send, and outlines of those of `trees` that are there. Whoever
         looks closes the Look."""
-        channel = await self._open("session")
+        channel = await (self._open_small or self._open)("session")
         try:
             outlines = {}
             if names := sorted(trees):
@@ -89,7 +97,7 @@ class RemoteStore:
         except BaseException:
             await channel.close()
             raise
-        return Look(missing, outlines, channel)
+        return Look(missing, outlines, channel, small=self._open_small is not None)
 
     def _outlines(self, reply: Mapping[str, Any]) -> dict[str, Outline]:
         try:
@@ -122,6 +130,10 @@ class RemoteStore:
             look = look or await self.look(wanted.values())
             missing, channel = look.missing, look.channel
             try:
+                if look.small and missing.bytes > SMALL:
+                    await channel.close()
+                    channel = await self._open("session")
+                    missing = await self._missing(channel, wanted)
                 if not missing.trees:
                     return sent
                 self._check_space(missing)

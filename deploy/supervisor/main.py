@@ -1,13 +1,14 @@
 """The agent's verbs, as the laptop calls them over SSH. Machine only; Python >= 3.8.
 
-    probe        one JSON line of facts
+    probe [D]    one JSON line of facts, and what there is of the deployment D
+    work [D]     the same, and then the store's verb `session`, in the same process
     start        makes sure that a supervisor of this agent runs; its `hello` as one JSON line
     bridge       stdin and stdout joined to the supervisor's socket
     store ...    the store's own verbs (deploy.store.serve)
     supervise    is the supervisor (what `start` runs, detached)
     version      one JSON line: that this agent runs here
 
-`probe` and `start` that fail say `{"ok": false, "error": ...}` and end with status 1.
+`probe`, `work` and `start` that fail say `{"ok": false, "error": ...}` and end with status 1.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
     layout = Layout(root)
     if verb == "version":
         return _say({"ok": True, "agent": agent, "python": platform.python_version()})
-    if verb in ("probe", "start", "bridge"):
+    if verb in ("probe", "work", "start", "bridge"):
         try:
-            return _serve(layout, agent, verb)
+            status = _serve(layout, agent, verb, args)
         except (UnsafeFolder, OSError) as error:
             return _say({"ok": False, "error": str(error)})
-    if verb == "store":
+        if verb != "work" or status != 0:
+            return status
+        args = ["session"]
+    if verb in ("store", "work"):
         from deploy.store.serve import main as serve
 
         return serve(str(layout.root), args) or 0
@@ -47,7 +51,7 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
     return _say({"ok": False, "error": f"this agent knows no verb {verb!r}"})
 
 
-def _serve(layout: Layout, agent: str, verb: str) -> int:
+def _serve(layout: Layout, agent: str, verb: str, args: List[str]) -> int:
     if verb == "bridge":
         from deploy.supervisor.bridge import bridge
 
@@ -56,10 +60,10 @@ def _serve(layout: Layout, agent: str, verb: str) -> int:
         except OSError as error:
             sys.stderr.write(f"no supervisor listens on {layout.socket}: {error}\n")
             return 1
-    if verb == "probe":
+    if verb in ("probe", "work"):
         from deploy.supervisor.probe import facts
 
-        return _say(facts(layout))
+        return _say(facts(layout, args[0] if args else None))
     from deploy.supervisor.detach import StartFailed, start
 
     try:

@@ -14,6 +14,7 @@ from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.locks import EVERYTHING, Locks
+from deploy.supervisor.probe import facts
 from deploy.supervisor.process import boot_id
 from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.slot import Key
@@ -63,6 +64,7 @@ class Operations:
         self._clock = clock
         self._table: Dict[str, Callable[[Request, object], Awaitable[Answer]]] = {
             "hello": self._hello,
+            "facts": self._facts,
             "deployments": self._deployments,
             "generations": self._generations,
             "generation": self._generation,
@@ -114,6 +116,17 @@ class Operations:
             "time": self._clock(),
             "boot_id": boot_id(),
         }
+
+    async def _facts(self, request: Request, session: object) -> Answer:
+        """What the probe tells, for who is connected already."""
+        layout = self.deployments.layout
+        ours = {
+            "running": True,
+            "agent": self._agent,
+            "pid": os.getpid(),
+            "socket": str(layout.socket),
+        }
+        return facts(layout, request.optional_name("deployment"), ours)
 
     async def _deployments(self, request: Request, session: object) -> Answer:
         summary = self.deployments.summary()

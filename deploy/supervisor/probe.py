@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from deploy.supervisor.client import ask
-from deploy.supervisor.deployments import Deployments
+from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
@@ -23,13 +23,20 @@ FIRST_PORT = 7447
 PORTS = 8
 
 
-def facts(layout: Layout) -> Dict[str, Any]:
+def facts(
+    layout: Layout,
+    deployment: Optional[str] = None,
+    supervisor: Optional[Dict[str, Optional[Any]]] = None,
+) -> Dict[str, Any]:
     """One JSON object; nothing on the machine is changed but that `run` may be created.
 
     `memory` and `disk_free` are bytes; `deployments` is read from the disk, supervisor or not.
+    With `deployment`, `seen` has its current generation and certificates, for who will ask next.
+    `supervisor` is what the supervisor says of itself, when it is the one who calls this.
     """
     pause = read_pause(layout)
     return {
+        **({} if deployment is None else {"seen": seen(Deployments(layout), deployment)}),
         "arch": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -45,7 +52,7 @@ def facts(layout: Layout) -> Dict[str, Any]:
         "root": str(layout.root),
         "run": str(layout.run),
         "taskset": shutil.which("taskset", path=DEFAULT_PATH) is not None,
-        "supervisor": supervisor_facts(layout),
+        "supervisor": supervisor or supervisor_facts(layout),
         "deployments": Deployments(layout).summary(),
         "pause": None if pause is None else pause.to_json(),
         "free_ports": free_ports(),
@@ -69,6 +76,23 @@ def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
         "pid": hello.get("pid"),
         "socket": str(layout.socket),
     }
+
+
+def seen(deployments: Deployments, name: str) -> Dict[str, Any]:
+    """The current generation of a deployment (None: nothing runs), and the certificates that it has
+    here. What cannot be read is left out."""
+    found: Dict[str, Any] = {"deployment": name}
+    try:
+        generation = deployments.generation(name)
+        found["generation"] = None if generation is None else generation.to_json()
+    except Unreadable:
+        pass  # whoever needs it reads it once more, and says what is wrong with it
+    names = [secret for secret in deployments.secrets(name) if secret.endswith(".pem")]
+    texts = {secret: deployments.read_public(name, secret) for secret in names}
+    found["certificates"] = {
+        secret: data.decode(errors="replace") for secret, data in texts.items() if data is not None
+    }
+    return found
 
 
 def libc() -> Dict[str, str]:

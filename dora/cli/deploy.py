@@ -60,7 +60,7 @@ async def command(
     fleet = source.fleet(fleet, name)
     dataflow = files.read_flow(source.flow, out)
     name = source.plan.deployment if source.plan else name or deployment_name(source.flow)
-    async with fleet.contact() as found:
+    async with fleet.contact(name) as found:
         if not found.sessions:
             return exit_of(found)
         source.check_machines(found)
@@ -89,6 +89,7 @@ async def command(
         else:
             show_deployed(out, result)
         code = exit_of_deployed(found, result)
+        await asyncio.gather(*(session.rest() for session in found.sessions.values()))
         if detach or not result.healthy:
             return code
         concerned = {*prepared.profiles, *found.unreachable}

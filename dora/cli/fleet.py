@@ -36,10 +36,12 @@ class Fleet:
         return replace(self, machines=tuple(it for it in self.machines if it.id in names))
 
     @asynccontextmanager
-    async def contact(self) -> AsyncIterator[Contact]:
-        """A session to each machine that answers; all is closed at the end."""
+    async def contact(self, deployment: str | None = None) -> AsyncIterator[Contact]:
+        """A session to each machine that answers; all is closed at the end. `deployment` is what
+        is about to be deployed, if anything is."""
+        reached = contact(self.connections, self.machines, self.out.event, deployment)
         try:
-            async with contact(self.connections, self.machines, self.out.event) as found:
+            async with reached as found:
                 yield found
         finally:
             await self.connections.close()

@@ -51,10 +51,10 @@ async def command(
     if out is not None and out.suffix != ".json":
         raise click.UsageError(f"--out: a plan's name ends in .json, not as {str(out)!r}")
     dataflow = files.read_flow(flow, output)
-    async with fleet.contact() as found:
+    name = name or deployment_name(flow)
+    async with fleet.contact(name) as found:
         if not found.sessions:
             return exit_of(found)
-        name = name or deployment_name(flow)
         prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, output.event)
         show_plan(output, prepared, found)
         if out is not None:

@@ -31,15 +31,21 @@ class Contact:
 
 @asynccontextmanager
 async def contact(
-    connector: Connector, machines: Iterable[Machine], emit: Emit = ignore
+    connector: Connector,
+    machines: Iterable[Machine],
+    emit: Emit = ignore,
+    deployment: str | None = None,
 ) -> AsyncIterator[Contact]:
-    """Opens a session to every machine, all at once, and closes them at the end."""
+    """Opens a session to every machine, all at once, and closes them at the end. `deployment` is
+    what is about to be deployed, if anything is: see Session.open."""
     machines = list(machines)
     found = Contact(optional=frozenset(machine.id for machine in machines if machine.optional))
 
     async def reach(machine: Machine) -> None:
         try:
-            found.sessions[machine.id] = await Session.open(connector, machine, emit)
+            found.sessions[machine.id] = await Session.open(
+                connector, machine, emit, deployment=deployment
+            )
         except MachineError as error:
             found.unreachable[machine.id] = error
             emit(Unreachable(machine.id, error))

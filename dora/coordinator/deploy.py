@@ -97,7 +97,7 @@ async def carry_out(
     async def ready(machine: str) -> MachineResult | None:
         """The result of a machine on which nothing is to be done."""
         session = sessions[machine]
-        if not runs_our_supervisor(session):
+        if not session.runs_our_supervisor:
             await session.start_supervisor()  # an older one is upgraded before anything is asked
         elif rows[machine].up_to_date:
             return await _already(session, plan.deployment, rows[machine].wanted)
@@ -130,13 +130,6 @@ async def carry_out(
         for result in await apply(remaining, closures, sessions, options, emit):
             results[result.machine] = result
     return Deployed(plan.deployment, tuple(results[machine] for machine in rows))
-
-
-def runs_our_supervisor(session: Session) -> bool:
-    from deploy import agent
-
-    found = session.facts.supervisor
-    return bool(found.get("running")) and found.get("agent") == agent.bundle().hash
 
 
 async def _already(

@@ -166,7 +166,7 @@ async def _end_trials(session: Session, deployment: str) -> None:
     trial = installed is not None and installed.pending is not None
     if trial and not session.facts.supervisor.get("running"):
         await session.start_supervisor()
-        await session.look()
+        await session.look(deployment)
 
 
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
@@ -258,12 +258,8 @@ async def _routers(
         {machine: current[machine] for machine in sessions},
     )
 
-    async def authority_of(session: Session) -> str | None:
-        path = f"{session.facts.root}/secrets/{name}/{AUTHORITY}"
-        data = await session.read(path)
-        return data.decode() if data else None
-
-    found = await asyncio.gather(*(authority_of(session) for session in sessions.values()))
+    asked = (session.certificate(name, AUTHORITY) for session in sessions.values())
+    found = await asyncio.gather(*asked)
     routers, new_keys = dict(away), {}
     for (machine, session), authority in zip(sessions.items(), found, strict=True):
         address = address_of(session.machine)

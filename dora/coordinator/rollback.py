@@ -10,7 +10,6 @@ from deploy.generation import Generation
 from deploy.plan import Plan, plan
 from deploy.profile import Profile
 from deploy.session import Session
-from dora.coordinator.deploy import runs_our_supervisor
 from dora.coordinator.revisions import History, Revision, at, history
 
 
@@ -18,7 +17,7 @@ async def histories(deployment: str, sessions: Mapping[str, Session]) -> dict[st
     """Of all machines that know the deployment. Raises MachineError."""
 
     async def one(session: Session) -> History:
-        if not runs_our_supervisor(session):
+        if not session.runs_our_supervisor:
             await session.start_supervisor()
         return history(await session.request("generations", deployment=deployment))
 

@@ -14,7 +14,7 @@ from deploy.session import Session
 from deploy.store.collect import Collected
 from deploy.store.remote import RemoteStore
 from deploy.store.verify import Verified
-from dora.coordinator.deploy import owner, runs_our_supervisor
+from dora.coordinator.deploy import owner
 
 Value = TypeVar("Value")
 
@@ -104,7 +104,7 @@ async def resume(
 
 
 async def _ready(session: Session) -> None:
-    if not runs_our_supervisor(session):
+    if not session.runs_our_supervisor:
         await session.start_supervisor()
 
 
