@@ -38,7 +38,8 @@ async def survey(
         there = {it.name: it for it in built.manifests}
         unlike = changing(found, built.profile)
         trees = {name: outline(there[name]) for name in unlike & there.keys()}
-        store = RemoteStore(machine, sessions[machine].open_store)
+        session = sessions[machine]
+        store = RemoteStore(machine, session.open_store, session.open_work)
         try:
             look = await store.look(built.manifests, unlike - there.keys())
         except MachineError:

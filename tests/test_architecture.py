@@ -53,6 +53,7 @@ HOMES = {
     "rich": ("dora.cli",),
     "cffi": ("dora.runtime.c_abi",),
     "wasmtime": ("dora.runtime.wasm", "dora.runtime.wasm_imports", "dora.runtime.wasm_module"),
+    "watchfiles": ("dora.coordinator.saves",),
 }
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "graph": ("graph", "Draw a dataflow as Mermaid text or as an HTML page."),
     "plan": ("plan", "Show what a deployment would change, and why."),
     "deploy": ("deploy", "Make machines run a dataflow, then watch it."),
+    "coordinator": ("coordinator", "Deploy, stay attached, and deploy what is saved."),
     "status": ("status", "Show what runs where."),
     "logs": ("logs", "Show what nodes have printed."),
     "stop": ("stop", "Stop a deployment on all its machines."),

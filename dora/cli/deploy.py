@@ -14,14 +14,14 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.plan import show_plan
-from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
+from dora.cli.results import deployed_json, exit_of_deployed, show_deployed, show_line
 from dora.cli.saved import Source
 from dora.compile.compile import deployment_name
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import deploy
 from dora.coordinator.prepare import prepare
 from dora.coordinator.trials import hold_trials
-from dora.coordinator.watch import Line, watch
+from dora.coordinator.watch import watch
 
 
 @click.command("deploy")
@@ -104,7 +104,7 @@ async def _attend(
     """Shows lines and changes until Ctrl-C or SIGTERM."""
     out.say(f"[dim]watching {name}; Ctrl-C detaches and leaves it running[/dim]")
     task = asyncio.ensure_future(
-        watch(name, found.sessions, machines, connect, out.event, lambda line: _show(out, line))
+        watch(name, found.sessions, machines, connect, out.event, lambda line: show_line(out, line))
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,8 +115,3 @@ async def _attend(
         out.say(
             f"detached; {name} keeps running.  dora status · dora logs -f {name} · dora stop {name}"
         )
-
-
-def _show(out: Output, line: Line) -> None:
-    data = {"machine": line.machine, "node": line.unit, "line": line.text}
-    out.row(data, lambda console: out.line(line.unit, line.text))

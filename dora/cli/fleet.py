@@ -24,6 +24,11 @@ class Fleet:
     machines: tuple[Machine, ...]
     connections: Connections
     out: Output
+    limit: str | None = None
+
+    def chosen_of(self, inventory: Inventory) -> tuple[Machine, ...]:
+        """What `--limit` selects of the inventory as it is now."""
+        return files.chosen(inventory, self.limit)
 
     def only(self, pattern: str) -> Fleet:
         """Those of the inventory that a command's argument selects, and `--limit` leaves."""
@@ -72,7 +77,8 @@ def on_fleet(work: Work) -> Work:
         machines = files.find_inventory(inventory, arguments.get("flow"))
         chosen = files.chosen(machines, limit)
         return await work(
-            fleet=Fleet(machines, chosen, Connections(accept_new=accept_new), out), **arguments
+            fleet=Fleet(machines, chosen, Connections(accept_new=accept_new), out, limit),
+            **arguments,
         )
 
     return run

@@ -14,6 +14,7 @@ from dora.cli.progress import unconfirmed
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed
 from dora.coordinator.prepare import Prepared
+from dora.coordinator.watch import Line
 
 COLOURS = {
     "unchanged": "dim",
@@ -44,6 +45,12 @@ def show_deployed(out: Output, result: Deployed) -> None:
                 out.say(f"    [dim]{escape(line)}[/dim]")
         for unit, why in row.unrestored.items():
             out.say(f"  [red]{unit} does not run again:[/red] {escape(why)}")
+
+
+def show_line(out: Output, line: Line) -> None:
+    """A line that a node printed, while it is watched."""
+    data = {"machine": line.machine, "node": line.unit, "line": line.text}
+    out.row(data, lambda console: out.line(line.unit, line.text))
 
 
 def deployed_json(result: Deployed, prepared: Prepared | None, found: Contact) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.apply import Closures
 from deploy.build import Workshop, build
+from deploy.deployment import Deployment, Files, PythonEnvironment
 from deploy.events import Building, Emit, ignore
 from deploy.facts import Facts
 from deploy.inventory import Inventory
@@ -34,7 +35,8 @@ from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, with all that is needed to carry it out or to show it."""
+    """A plan, with all that is needed to carry it out or to show it. `files` are those of the user
+    that it was made of, beside the flow file and the inventory."""
 
     name: str
     dataflow: Dataflow
@@ -43,6 +45,7 @@ class Prepared:
     plan: Plan
     profiles: Mapping[str, Profile]
     closures: Closures
+    files: frozenset[Path]
     surveys: Mapping[str, Survey] = field(default_factory=dict)
 
 
@@ -132,7 +135,22 @@ async def prepare(
         profiles=profiles,
         closures=closures,
         surveys=surveys,
+        files=frozenset(files_of(deployment)),
     )
+
+
+def files_of(deployment: Deployment) -> Iterator[Path]:
+    """The files of this laptop that units are made of; wheels and lists of requirements, too."""
+    for machine in deployment.machines.values():
+        for unit in machine.units:
+            for name, source in unit.sources.items():
+                if name == "library":
+                    continue  # dora's own
+                if isinstance(source, Files):
+                    yield from (it for it in source.entries.values() if isinstance(it, Path))
+                elif isinstance(source, PythonEnvironment):
+                    named = (source.base / each for each in source.requirements)
+                    yield from (path for path in named if path.is_file())
 
 
 def key_files(keys: MachineKeys) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,29 +44,30 @@ def pauses(
 
 async def watch(
     deployment: str,
-    sessions: Mapping[str, Session],
+    sessions: MutableMapping[str, Session],
     machines: Mapping[str, Machine],
     connector: Connector,
     emit: Emit,
     on_line: Callable[[Line], None],
 ) -> None:
-    """Runs until cancelled. `sessions` are used as long as they live, then replaced; machines
-    without one are tried again and again."""
+    """Runs until cancelled. `sessions` are used as long as they live, then replaced, there too;
+    machines without one are tried again and again."""
     async with asyncio.TaskGroup() as group:
-        for name, machine in machines.items():
+        for machine in machines.values():
             group.create_task(
-                _watch_machine(deployment, machine, sessions.get(name), connector, emit, on_line)
+                _watch_machine(deployment, machine, sessions, connector, emit, on_line)
             )
 
 
 async def _watch_machine(
     deployment: str,
     machine: Machine,
-    session: Session | None,
+    sessions: MutableMapping[str, Session],
     connector: Connector,
     emit: Emit,
     on_line: Callable[[Line], None],
 ) -> None:
+    session = sessions.get(machine.id)
     lost: float | None = None if session else time.time()
     tail = 0  # the first time, what was printed before we came is not ours to show
     waits = pauses()
@@ -75,6 +76,7 @@ async def _watch_machine(
             if session is None:
                 session = await Session.open(connector, machine)
                 await session.start_supervisor()
+                sessions[machine.id] = session
             if lost is not None:
                 emit(LinkBack(machine.id, time.time() - lost))
                 lost = None
@@ -87,6 +89,7 @@ async def _watch_machine(
                 emit(LinkLost(machine.id, lost, _first(errors)))
                 waits = pauses()
         if session is not None:
+            sessions.pop(machine.id, None)
             await session.close()
             session = None
         await asyncio.sleep(next(waits))

@@ -1,0 +1,198 @@
+"""A coordinator that stays: connections held open, what is saved deployed. Laptop only.
+
+It holds no truth: it may be killed at any time, and another one finds all that it knew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.connection.base import Connector
+from deploy.errors import DeployError, MachineError
+from deploy.events import Emit, Event, LinkBack, UnitChanged
+from deploy.inventory import Inventory, Machine
+from deploy.session import Session
+from dora.coordinator.changes import Concerned, concerned
+from dora.coordinator.contact import Contact
+from dora.coordinator.deploy import Deployed, deploy
+from dora.coordinator.prepare import Prepared, prepare
+from dora.coordinator.trials import hold_trials
+from dora.coordinator.watch import Line, watch
+from dora.dataflow.model import Dataflow
+from dora.errors import DoraError
+
+Saves = Callable[[Callable[[], Concerned]], AsyncIterator[frozenset[Path]]]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom the coordinator tells. `planned` comes before each deployment that changes something,
+    `deployed` after it; `refused` tells why what was saved is not deployed, and nothing changed."""
+
+    emit: Emit
+    line: Callable[[Line], None]
+    planned: Callable[[Prepared, Contact], None]
+    deployed: Callable[[Prepared, Deployed, Contact], None]
+    refused: Callable[[DoraError | DeployError], None]
+
+
+class Resident:
+    """Keeps a deployment as its files say, from one contact with its machines to the next.
+
+    `read` and `read_inventory` give the files as they are now; they raise DoraError or DeployError
+    for bad ones. `options` are those of `dora.coordinator.deploy.deploy`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connector: Connector,
+        listener: Listener,
+        options: Mapping[str, Any],
+        *,
+        read: Callable[[], Dataflow],
+        read_inventory: Callable[[], Inventory],
+    ) -> None:
+        self._name = name
+        self._connector = connector
+        self._listener = listener
+        self._options = options
+        self._read = read
+        self._read_inventory = read_inventory
+        self._inventory = read_inventory()
+        self._concerned: Concerned | None = None
+        self._absent: frozenset[str] = frozenset()  # from the last deployment
+
+    def __repr__(self) -> str:
+        return f"<Resident of {self._name}>"
+
+    @property
+    def inventory(self) -> Inventory:
+        """As it was read last."""
+        return self._inventory
+
+    async def bring_up(self, found: Contact) -> Deployed:
+        """Deploys to the machines that answered. Raises DoraError or DeployError."""
+        return await self._deploy(found, self._read(), found.sessions, self._listener.emit)
+
+    async def stay(
+        self, found: Contact, machines: Mapping[str, Machine], saves: Saves | None
+    ) -> None:
+        """Watches the machines, and deploys what is saved; returns when there is another inventory
+        to begin anew with. Without `saves` it runs until it is cancelled."""
+        asked: asyncio.Queue[frozenset[Path]] = asyncio.Queue()
+
+        def emit(event: Event) -> None:
+            self._listener.emit(event)
+            if isinstance(event, LinkBack) and event.machine in self._absent:
+                asked.put_nowait(frozenset())  # it has missed something
+
+        tasks = [
+            watch(self._name, found.sessions, machines, self._connector, emit, self._listener.line)
+        ]
+        if saves is not None:
+            tasks += [self._gather(saves, asked), self._follow(found, asked)]
+        running = [asyncio.ensure_future(task) for task in tasks]
+        try:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _gather(self, saves: Saves, asked: asyncio.Queue[frozenset[Path]]) -> None:
+        async for saved in saves(self._files):
+            asked.put_nowait(saved)
+
+    def _files(self) -> Concerned:
+        assert self._concerned is not None
+        return self._concerned
+
+    async def _follow(self, found: Contact, asked: asyncio.Queue[frozenset[Path]]) -> None:
+        said = ""
+        while True:
+            await _warm(found)
+            saved = await asked.get()
+            while not asked.empty():
+                saved |= asked.get_nowait()
+            try:
+                if self._files().inventory in saved and self._has_another_inventory():
+                    return
+                await self._redeploy(found)
+                said = ""
+            except (DoraError, DeployError) as error:
+                if str(error) != said:  # an editor may save a file in several steps
+                    self._listener.refused(error)
+                said = str(error)
+
+    def _has_another_inventory(self) -> bool:
+        """Whether it says something else than before, not only in other words."""
+        before, self._inventory = self._inventory, self._read_inventory()
+        return before.machines != self._inventory.machines
+
+    async def _redeploy(self, found: Contact) -> None:
+        dataflow = self._read()
+        sessions = await _looked(found, self._name)
+        if not sessions:
+            raise DoraError(
+                "no machine answers; what was saved is deployed when one is back",
+            )
+        await self._deploy(found, dataflow, sessions, _without_units(self._listener.emit))
+
+    async def _deploy(
+        self, found: Contact, dataflow: Dataflow, sessions: Mapping[str, Session], emit: Emit
+    ) -> Deployed:
+        first = self._concerned is None
+        self._absent = frozenset(self._inventory.machines) - frozenset(sessions)
+        if first:  # also for a deployment that fails, so that it can be put right
+            self._concerned = concerned(dataflow.file, self._inventory.file, ())
+        await hold_trials(self._name, sessions)
+        prepared = await prepare(self._name, dataflow, self._inventory, sessions, emit)
+        self._concerned = concerned(dataflow.file, self._inventory.file, prepared.files)
+        if first or not all(row.up_to_date for row in prepared.plan.machines):
+            self._listener.planned(prepared, found)
+        try:
+            result = await deploy(prepared, sessions, emit=emit, **self._options)
+        finally:
+            await asyncio.gather(*(look.close() for look in prepared.closures.looks.values()))
+        if first or any(row.outcome != "unchanged" for row in result.machines):
+            self._listener.deployed(prepared, result, found)
+        return result
+
+
+async def _looked(found: Contact, deployment: str) -> dict[str, Session]:
+    """The sessions of machines that still answer, with fresh facts."""
+    sessions = dict(found.sessions)
+    looks = (session.look(deployment) for session in sessions.values())
+    outcomes = await asyncio.gather(*looks, return_exceptions=True)
+    answered = {}
+    for (machine, session), outcome in zip(sessions.items(), outcomes, strict=True):
+        if outcome is None:
+            answered[machine] = session
+        elif not isinstance(outcome, MachineError):  # of those the watch tells
+            raise outcome
+    return answered
+
+
+async def _warm(found: Contact) -> None:
+    """What is saved next is copied without waiting for a process to start."""
+    warming = (session.warm() for session in found.sessions.values())
+    for outcome in await asyncio.gather(*warming, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, MachineError):
+            raise outcome
+
+
+def _without_units(emit: Emit) -> Emit:
+    """The watch tells of units already."""
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, UnitChanged):
+            emit(event)
+
+    return tell
