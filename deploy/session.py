@@ -84,7 +84,9 @@ class Session:
         return Session(self._connector, connection, self.facts)
 
     async def look(self, deployment: str | None = None) -> None:
-        """Reads the machine's facts anew, with those of `deployment`. Raises MachineError."""
+        """Reads the machine's facts anew, with what there is of `deployment` (None: of the one that
+        was asked for before). Raises MachineError."""
+        deployment = deployment or self._seen.get("deployment")
         arguments = () if deployment is None else (deployment,)
         if self.runs_our_supervisor:
             answer = await self.request("facts", deployment=deployment)

@@ -18,6 +18,7 @@ from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
+from deploy.supervisor.secrets import Secrets
 
 FIRST_PORT = 7447
 PORTS = 8
@@ -36,7 +37,7 @@ def facts(
     """
     pause = read_pause(layout)
     return {
-        **({} if deployment is None else {"seen": seen(Deployments(layout), deployment)}),
+        **({} if deployment is None else {"seen": seen(layout, deployment)}),
         "arch": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -78,17 +79,18 @@ def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:
     }
 
 
-def seen(deployments: Deployments, name: str) -> Dict[str, Any]:
+def seen(layout: Layout, name: str) -> Dict[str, Any]:
     """The current generation of a deployment (None: nothing runs), and the certificates that it has
     here. What cannot be read is left out."""
     found: Dict[str, Any] = {"deployment": name}
     try:
-        generation = deployments.generation(name)
+        generation = Deployments(layout).generation(name)
         found["generation"] = None if generation is None else generation.to_json()
     except Unreadable:
         pass  # whoever needs it reads it once more, and says what is wrong with it
-    names = [secret for secret in deployments.secrets(name) if secret.endswith(".pem")]
-    texts = {secret: deployments.read_public(name, secret) for secret in names}
+    secrets = Secrets(layout)
+    names = [secret for secret in secrets.names(name) if secret.endswith(".pem")]
+    texts = {secret: secrets.read_public(name, secret) for secret in names}
     found["certificates"] = {
         secret: data.decode(errors="replace") for secret, data in texts.items() if data is not None
     }

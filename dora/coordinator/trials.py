@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploy.session import Session
-from dora.coordinator.deploy import owner, runs_our_supervisor
+from dora.coordinator.deploy import owner
 
 
 async def hold_trials(deployment: str, sessions: Mapping[str, Session]) -> None:
@@ -19,7 +19,7 @@ async def hold_trials(deployment: str, sessions: Mapping[str, Session]) -> None:
         installed = session.facts.deployments.get(deployment)
         if installed is None or installed.pending is None:
             continue
-        if not runs_our_supervisor(session):
+        if not session.runs_our_supervisor:
             await session.start_supervisor()
         await session.request("lock", deployment=deployment, owner=owner())
         await session.look()
