@@ -163,7 +163,10 @@ class Daemon:
                 unreadable.append(name)
                 continue
             if generation is not None:
-                self._deployments.write_documents(generation.profile)
+                try:
+                    self._deployments.write_documents(generation.profile)
+                except OSError as error:  # those of the same generation may well be there
+                    log.error("%s: its documents cannot be written: %s", name, error)
                 current[name] = (generation.number, generation.profile.units)
         wanted = {Key(name, u.name): u for name, (_, units) in current.items() for u in units}
         orphans = find_orphans(self.layout)

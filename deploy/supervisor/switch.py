@@ -147,18 +147,26 @@ class Switch:
     def recover(self, noted: Iterable[Slot]) -> None:
         """What was left half done, or whose time is over, on the disk: before units are adopted.
 
-        `noted` is what the last supervisor knew of units. Raises OSError.
+        `noted` is what the last supervisor knew of units. What a full disk does not allow is tried
+        again later: somebody has to be there to whom one can say what may go.
         """
         slots = list(noted)
         for name in self._deployments.names():
-            pending = self._deployments.pending(name)
-            if pending is None:
-                continue
-            decision = self._decide(name, pending)
-            if isinstance(decision, Settled):
-                self._deployments.remove_pending(name)
-            elif isinstance(decision, GoBack):
-                self._return(name, pending, decision.reason, slots)
+            try:
+                self._recover(name, slots)
+            except OSError as error:
+                log.error("%s: cannot go back yet: %s", name, error)
+
+    def _recover(self, name: str, slots: Iterable[Slot]) -> None:
+        pending = self._deployments.pending(name)
+        decision = None if pending is None else self._decide(name, pending)
+        if isinstance(decision, Settled):
+            self._deployments.remove_pending(name)
+        elif isinstance(decision, GoBack) and pending is not None:
+            self._return(name, pending, decision.reason, slots)
+        current = self._read_current(name)
+        if current is not None and not current.profile.units and not isinstance(decision, Wait):
+            self._deployments.deactivate(name)  # as far as `_settle` did not come
 
     def resume(self) -> None:
         for name in self._deployments.names():
@@ -279,6 +287,10 @@ class Switch:
             self._deployments.add(generation.failed(Failure(reason, now.wall, units or {})))
         except OSError as error:  # a full disk must not keep what failed running
             log.error("generation %d cannot be marked: %s", generation.number, error)
+
+    def _read_current(self, name: str) -> Optional[Generation]:
+        number = self._deployments.current(name)
+        return None if number is None else self._read(name, number)
 
     def _read(self, name: str, number: int) -> Optional[Generation]:
         try:

@@ -166,9 +166,7 @@ class Soak:
             case Victim.DISK:
                 robot.fill(moment.left)
             case Victim.SUPERVISOR:
-                for task in robot.tasks():
-                    if task.is_supervisor:
-                        robot.kill(task)
+                self._kill_supervisor(robot)
             case Victim.STORE:
                 for task in robot.tasks():
                     if task.serves_a_store:
@@ -178,6 +176,12 @@ class Soak:
                 for task in sessions if moment.everything else self._some(sessions):
                     robot.kill(task)
         return hit
+
+    @staticmethod
+    def _kill_supervisor(robot: Robot) -> None:
+        for task in robot.tasks():
+            if task.is_supervisor:
+                robot.kill(task)
 
     def _some(self, sessions: list[Any]) -> list[Any]:
         return [self._chance.choice(sessions)] if sessions else []
@@ -193,8 +197,10 @@ class Soak:
     # afterwards
 
     def _on_a_full_disk(self, robot: Robot) -> None:
-        """Removing what is old needs no space."""
+        """Removing what is old needs no space, nor does a supervisor that has to be started."""
         robot.fill(0)
+        if self._chance.random() < 0.3:
+            self._kill_supervisor(robot)
         if self._chance.random() < 0.5:
             self.fleet.dora("gc", "--keep", "1")
         robot.empty()

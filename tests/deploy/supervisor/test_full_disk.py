@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -63,3 +65,25 @@ def test_a_trial_ends_although_the_disk_is_full(small: Machine) -> None:
     until(lambda: current(small) == 1, "the way back")
     until(lambda: set(small.states()) == {"kept"}, "the end of what came")
     assert pid == small.states()["kept"]["pid"]
+
+
+def test_a_supervisor_starts_on_a_full_disk(small: Machine) -> None:
+    """Old generations are removed through it; it takes over what runs, and ends what is over."""
+    profile = replace(small.profile(small.sleeper("kept")), documents={"about": "text\n" * 5000})
+    with small.client() as client:
+        client.ok("lock", deployment="flow", owner="ada@laptop")
+        request = {"deployment": "flow", "creator": "ada@laptop", "expected": None}
+        client.ok("activate", profile=profile.to_json(), **request)
+    pid = small.wait("kept", "running")["pid"]
+    small.activate(small.sleeper("kept"), small.sleeper("b"), confirm_timeout=0.5)
+    small.wait("b", "running")
+    small.kill()
+    fill(small)
+    time.sleep(0.6)
+    small.start()
+    until(lambda: current(small) == 1, "the way back")
+    until(lambda: set(small.states()) == {"kept"}, "the end of what came")
+    assert pid == small.states()["kept"]["pid"]
+    with small.client() as client:
+        client.ok("lock_all", owner="ada@laptop")
+        client.ok("prune", keep=1)

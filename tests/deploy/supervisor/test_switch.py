@@ -218,6 +218,21 @@ def test_a_generation_without_units_leaves_when_it_is_confirmed(machine: Machine
     until(lambda: machine.states() == {}, "the end of the unit")
 
 
+def test_a_leaving_that_was_cut_off_while_it_was_confirmed_is_completed(machine: Machine) -> None:
+    """Its first step was taken: the next supervisor takes the others."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    machine.wait("a", "running")
+    machine.activate(confirm_timeout=LONG)
+    until(lambda: machine.states() == {}, "the end of the unit")
+    machine.kill()
+    booted_link = machine.layout.booted("flow")
+    booted_link.unlink()
+    booted_link.symlink_to("generations/2.json")
+    machine.start()
+    assert (None, None) == (deployment(machine)["current"], deployment(machine)["pending"])
+
+
 def test_a_switch_that_was_cut_off_is_undone(machine: Machine) -> None:
     """Only the note of the trial was written: the old generation runs, with its process."""
     machine.start()
