@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
+import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from deploy.connection.base import Channel
-from deploy.errors import BuildError, ConnectionLost, MachineError
-from deploy.store.archive import Item, encode
-from deploy.store.base import Incoming, Objects, chunks, objects_of
+from deploy.errors import ConnectionLost, MachineError
+from deploy.store import packing
+from deploy.store.archive import encode
+from deploy.store.base import Objects, objects_of
 from deploy.store.collect import Collected
+from deploy.store.outgoing import beginnings, items
 from deploy.store.outline import Outline
 from deploy.store.path import Manifest
 from deploy.store.verify import Verified
@@ -112,16 +115,16 @@ class RemoteStore:
         manifests: Iterable[Manifest],
         on_progress: Callable[[int, int], None] | None = None,
         *,
-        packed: bool = False,
+        packed: bool | None = None,
         look: Look | None = None,
     ) -> int:
         """Makes sure that these trees are on the machine; returns the bytes of content sent.
 
-        `on_progress(done, total)` counts what the machine has got, in bytes. `packed` compresses,
-        which pays on links below about 100 Mbit/s. `look`, of the same manifests, saves asking once
-        more. Raises BuildError when a file has changed since
-        it was built; MachineError when it does not fit. What arrived is kept in any case, so that
-        the next attempt goes on from there.
+        `on_progress(done, total)` counts what the machine has got, in bytes. `packed` says whether
+        to compress; None: if that is quicker, by what is measured (see `packing`). `look`, of the
+        same manifests, saves asking once more. Raises BuildError when a file has changed since it
+        was built; MachineError when it does not fit. What arrived is kept in any case, so that the
+        next attempt goes on from there.
         """
         wanted = {manifest.name: manifest for manifest in manifests}
         sent = 0
@@ -137,11 +140,15 @@ class RemoteStore:
                 if not missing.trees:
                     return sent
                 self._check_space(missing)
-                items = _items(source, missing, [wanted[name] for name in missing.trees])
+                contents = items(source, missing.objects, [wanted[name] for name in missing.trees])
                 report = on_progress or _ignore
                 report(0, missing.bytes)
+                if packed is None:
+                    packed = await self._packing_pays(channel, source, missing)
                 await self._say(channel, op="receive")
-                await self._transfer(channel, encode(items, packed=packed), missing.bytes, report)
+                await self._transfer(
+                    channel, encode(contents, packed=packed), missing.bytes, report
+                )
                 report(missing.bytes, missing.bytes)
                 return sent + missing.bytes
             except _ObjectsGone as error:
@@ -199,6 +206,26 @@ class RemoteStore:
         known = objects_of(manifests)
         lacking = {digest: known[digest][0] for digest in reply["objects"] if digest in known}
         return Missing(trees, lacking, int(reply["free"]))
+
+    async def _packing_pays(self, channel: Channel, source: Objects, missing: Missing) -> bool:
+        if missing.bytes < packing.LARGE:
+            return False
+        data = await asyncio.to_thread(beginnings, source, missing.objects, packing.MEASURED)
+        if not data:
+            return False
+        await self._discarded(channel, packing.WARM_UP)
+        answer = await self._discarded(channel, 0)
+        seconds = await self._discarded(channel, packing.MEASURED)
+        link = packing.link_rate(packing.MEASURED, seconds, answer)
+        return packing.pays(link, await asyncio.to_thread(packing.take_sample, data))
+
+    async def _discarded(self, channel: Channel, size: int) -> float:
+        """Seconds until the machine had got so many bytes, and had said so."""
+        began = time.perf_counter()
+        await self._say(channel, op="discard", bytes=size)
+        await channel.write(os.urandom(size))
+        await self._hear(channel)
+        return time.perf_counter() - began
 
     def _check_space(self, missing: Missing) -> None:
         if error := no_room(self.machine, missing):
@@ -282,39 +309,6 @@ async def _pump(channel: Channel, pieces: Iterator[bytes]) -> None:
     finally:
         # A thread cannot be cancelled: wait for its one piece, so that files get closed.
         await asyncio.gather(ahead, return_exceptions=True)
-
-
-def _items(source: Objects, missing: Missing, manifests: list[Manifest]) -> Iterator[Item]:
-    modes = objects_of(manifests)
-    for digest, size in missing.objects.items():
-        yield Incoming(digest, size, modes[digest][1], _verified(source, digest, size))
-
-
-def _verified(source: Objects, digest: str, size: int) -> Iterator[bytes]:
-    """An object's content. Raises BuildError when it is not what it was."""
-    content = None
-    try:
-        content = source.open_object(digest)
-        found = hashlib.sha256()
-        left = size
-        for chunk in chunks(content):
-            left -= len(chunk)
-            if left < 0:
-                break
-            found.update(chunk)
-            yield chunk
-    except (OSError, KeyError) as error:
-        raise _changed(content, str(error)) from error
-    if left or found.hexdigest() != digest:
-        raise _changed(content, digest)
-
-
-def _changed(content: BinaryIO | None, otherwise: str) -> BuildError:
-    name = getattr(content, "name", otherwise)
-    return BuildError(
-        f"{name} changed while it was being deployed; no machine was switched",
-        hint="run the same command again",
-    )
 
 
 def no_room(machine: str, missing: Missing) -> MachineError | None:

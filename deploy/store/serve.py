@@ -9,6 +9,7 @@ One JSON object a line, each answered by one line: {"ok": true, ...} or {"ok": f
     {"op": "outlines", "trees": [...]}         -> outlines of those that are here (see `outline`)
     {"op": "receive"}, an archive of objects   -> {"received": n} now and then; in the end objects,
                                                   bytes, and trees that are there: those offered
+    {"op": "discard", "bytes": n}, n bytes     -> nothing: so the laptop measures the link
     {"op": "collect", "keep": [...],           -> trees, objects, bytes that went; agents too,
      "agents": [...]}                             but for those named, if any is
     {"op": "verify", "repair": false}          -> {"checked": n} now and then; in the end what was
@@ -84,6 +85,8 @@ class _Session:
                     self._offer()
                 elif op == "outlines":
                     self._say({"outlines": self._outlines(_texts(request, "trees"))})
+                elif op == "discard":
+                    self._discard(int(request["bytes"]))
                 elif op == "collect":
                     self._collect(_texts(request, "keep"), _texts(request, "agents"))
                 elif op == "verify":
@@ -135,6 +138,14 @@ class _Session:
             self._offered[item.name] = item
         lacking = self._store.missing_objects(objects_of(self._offered.values()))
         self._say({"objects": lacking, "free": free(self._store.root)})
+
+    def _discard(self, count: int) -> None:
+        while count > 0:
+            piece = self._read(min(count, 65536))
+            if not piece:
+                raise ValueError(f"the laptop hung up {count} bytes before the end")
+            count -= len(piece)
+        self._say({})
 
     def _receive(self) -> None:
         with self._store.writing():

@@ -53,9 +53,10 @@ class ProcessChannel:
 class Machine:
     """Opens store verbs on `root` of this machine. `channels` are all that were opened."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, channel: type[ProcessChannel] = ProcessChannel) -> None:
         self.root = root
         self.channels: list[ProcessChannel] = []
+        self._channel = channel
 
     async def open_verb(self, *args: str) -> ProcessChannel:
         process = await asyncio.create_subprocess_exec(
@@ -69,5 +70,5 @@ class Machine:
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 26,
         )
-        self.channels.append(ProcessChannel(process))
+        self.channels.append(self._channel(process))
         return self.channels[-1]

@@ -214,3 +214,47 @@ async def test_large_object_is_sent_in_pieces(tmp_path: Path) -> None:
     file = Path(LocalStore(str(tmp_path)).tree_path(tree.name), "model")
     assert content == file.read_bytes()
     assert os.access(file, os.X_OK)
+
+
+class Slow(ProcessChannel):
+    """Some hundred kilobytes a second, as over bad Wi-Fi."""
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.sleep(len(data) / 1e6)
+        await super().write(data)
+
+
+async def test_what_packs_well_goes_packed_over_a_slow_link(tmp_path: Path) -> None:
+    """By what is measured: a hundred lines of text are not all sent a thousand times over."""
+    text = b"".join(b"line %d of a log that says the same each time\n" % n for n in range(100_000))
+    tree = manifest("logs", {"log.txt": text})
+    machine = Machine(tmp_path, Slow)
+    sent = await RemoteStore("m", machine.open_verb).send(filled({"log.txt": text}), [tree])
+    assert len(text) == sent
+    assert machine.channels[0].written < len(text) / 2
+    verify(LocalStore(str(tmp_path)))
+
+
+async def test_what_does_not_pack_goes_as_it_is(tmp_path: Path) -> None:
+    """However slow the link: compressing would only cost time."""
+    data = os.urandom(4_000_000)
+    tree = manifest("images", {"image.raw": data})
+    machine = Machine(tmp_path)
+    assert len(data) == await RemoteStore("m", machine.open_verb).send(
+        filled({"image.raw": data}), [tree]
+    )
+    assert LocalStore(str(tmp_path)).manifest(tree.name) == tree
+
+
+async def test_small_copies_take_the_connection_that_is_there_and_large_ones_their_own(
+    tmp_path: Path,
+) -> None:
+    """Questions go over the first in any case; what is long must not hide a heartbeat."""
+    for size, expected in ((1000, (1, 0)), (2_000_000, (1, 1))):
+        data = os.urandom(size)
+        tree = manifest("code", {"data.bin": data})
+        near, bulk = Machine(tmp_path / str(size)), Machine(tmp_path / str(size))
+        remote = RemoteStore("m", bulk.open_verb, near.open_verb)
+        assert size == await remote.send(filled({"data.bin": data}), [tree])
+        assert expected == (len(near.channels), len(bulk.channels))
+        verify(LocalStore(str(tmp_path / str(size))))
