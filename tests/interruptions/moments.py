@@ -43,7 +43,8 @@ PHASES: Mapping[Command, tuple[Phase, ...]] = {
     Command.ROLLBACK: (Phase.SWITCH, Phase.PROVE, Phase.CONFIRM),
     Command.GC: (Phase.GC,),
 }
-WEIGHTS = {Command.DEPLOY: 1, Command.BROKEN: 2, Command.ROLLBACK: 1, Command.GC: 2}
+# The others are phases of several commands.
+OFTEN = (Phase.CONNECT, Phase.COPY, Phase.BACK, Phase.GC)
 DELAYS = {  # seconds, at most, after the phase was seen to begin
     Phase.CONNECT: 0.9,
     Phase.COPY: 0.4,
@@ -76,13 +77,13 @@ class Moment:
 
 
 def moments(chance: random.Random, robots: int) -> Iterator[Moment]:
-    """For ever; every combination of command, phase and victim once before one comes again."""
+    """For ever; every combination of command, phase and victim before one comes again."""
     combinations = [
         (command, phase, victim)
         for command, phases in PHASES.items()
         for phase in phases
         for victim in Victim
-        for _ in range(WEIGHTS[command])
+        for _ in range(2 if phase in OFTEN else 1)
         if victim is not Victim.STORE or phase in (Phase.COPY, Phase.GC)
     ]
     while True:

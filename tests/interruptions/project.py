@@ -102,5 +102,5 @@ class Project:
         folder.mkdir()
         for number in range(self._chance.choice((1, 20, 200))):
             (folder / f"small-{number}").write_bytes(self._chance.randbytes(300))
-        size = self._chance.choice((1_000, 1_000_000, 12_000_000))
+        size = self._chance.choice((1_000, 2_000_000, 20_000_000))
         (folder / "large").write_bytes(self._chance.randbytes(size))
