@@ -18,6 +18,7 @@ COMMANDS = {
     "logs": ("logs", "Show what nodes have printed."),
     "stop": ("stop", "Stop a deployment on all its machines."),
     "generations": ("generations", "List what was deployed, and what became of it."),
+    "diff": ("diff", "Show what differs between two revisions, and why."),
     "rollback": ("rollback", "Run again what ran before."),
     "gc": ("gc", "Remove old generations, and what nothing needs."),
     "store": ("store", "Verify or repair what machines keep."),

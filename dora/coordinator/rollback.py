@@ -41,11 +41,11 @@ async def plan_back(
     async def one(machine: str, session: Session) -> None:
         now = past[machine].current
         current[machine] = (
-            (await _generation(session, deployment, now)).profile if now is not None else None
+            (await read_generation(session, deployment, now)).profile if now is not None else None
         )
         number = numbers[machine]
         if number is not None:
-            generation = await _generation(session, deployment, number, whole=True)
+            generation = await read_generation(session, deployment, number, whole=True)
             wanted[machine] = generation.profile
 
     await asyncio.gather(*(one(machine, session) for machine, session in sessions.items()))
@@ -57,9 +57,10 @@ async def plan_back(
     )
 
 
-async def _generation(
+async def read_generation(
     session: Session, deployment: str, number: int, *, whole: bool = False
 ) -> Generation:
+    """Raises MachineError; with `whole` also when its files are not all there any more."""
     reply = await session.request("generation", deployment=deployment, number=number)
     try:
         generation = Generation.from_json(reply["generation"])
