@@ -93,6 +93,13 @@ class Slot:
         return self.doomed or (self.pid is not None and self.state is State.STOPPING)
 
     @property
+    def given_up(self) -> bool:
+        """Whether it has failed, or has ended and nobody saw how."""
+        unseen = self.exit is None or not self.exit.known
+        ended = self.state is State.ENDED and not self.done and self.error is not None
+        return self.state is State.FAILED or (ended and unseen)
+
+    @property
     def watchdog_deadline(self) -> Optional[float]:
         """When it counts as hung, unless it shows before that it lives."""
         if self.pid is None or self.actual is None or not self.actual.watchdog:

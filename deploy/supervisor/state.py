@@ -61,7 +61,8 @@ class Units:
     ) -> Tuple[Difference, List[Action]]:
         """From now on `units` are what the deployment runs.
 
-        Units that gave up start again if `revive`; those that ended as they should do not.
+        Units that gave up start again if `revive`, and those of which nobody knows how they ended;
+        those that ended as they should do not.
         """
         wanted = {unit.name: unit for unit in units}
         names: Dict[str, List[str]] = {"started": [], "restarted": [], "stopped": [], "kept": []}
@@ -86,7 +87,7 @@ class Units:
             elif fresh or not slot.same:
                 names["started" if fresh else "restarted"].append(name)
                 self._begin(slot, now)
-            elif revive and slot.state is State.FAILED:
+            elif revive and slot.given_up:
                 names["started"].append(name)
                 self._begin(slot, now)
             else:

@@ -296,6 +296,16 @@ def test_ended_units_stay_ended_and_failed_ones_get_another_chance() -> None:
     assert ["spawn b"] == history.take()
 
 
+def test_who_ended_unseen_gets_another_chance() -> None:
+    """It may have ended well, so it is not started again by itself; but a deployment counts it as
+    unhealthy, and has to be able to mend that."""
+    history = History(unit("a"))
+    history.exited("a", Exit())
+    assert "ended" == history.units.slots[key("a")].state.value
+    history.activate(unit("a"))
+    assert ["spawn a", "spawn a"] == history.told
+
+
 def test_an_exit_that_is_told_twice_counts_once() -> None:
     """News of a process that was replaced meanwhile changes nothing."""
     history = History(unit("a", restart=ALWAYS))
