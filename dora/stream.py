@@ -23,7 +23,7 @@ from dora.event import (
 )
 from dora.inputs import Inputs
 from dora.protocol.config import InputConfig
-from dora.protocol.supervision import STOP, ControlPipe
+from dora.protocol.supervision import RELOAD, STOP, ControlPipe
 from dora.protocol.traffic import InputTraffic
 from dora.timers import Timers
 
@@ -72,6 +72,7 @@ class EventStream:
         self._lasting = lasting
         self.closures = 0  # how often a producer has said that it ended
         self.stopped = False  # somebody asked the node to leave
+        self.reloads: list[str] = []  # other code that a runtime is to take over
         self._received = dict.fromkeys(inputs, 0)
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
         self._plain = not timers and not any(i.timeout for i in inputs.values())
@@ -256,6 +257,8 @@ class EventStream:
             if line == STOP and not self.stopped:
                 self.stopped = True
                 self._stop("MANUAL")
+            elif line.startswith(f"{RELOAD} "):
+                self.reloads.append(line.removeprefix(RELOAD).strip())
             elif line != STOP:
                 logger.warning("unknown control message %r", line[:80])
 

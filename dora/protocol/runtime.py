@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 RUNTIME_CONFIG = "DORA_RUNTIME_CONFIG"  # environment variable: path of the file
@@ -65,3 +66,11 @@ class RuntimeConfig:
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a runtime's configuration: {error}") from error
+
+
+def read_runtime(file: Path) -> RuntimeConfig:
+    """The configuration with absolute paths of code. Raises OSError, and ValueError as
+    `RuntimeConfig.from_text`."""
+    runtime = RuntimeConfig.from_text(file.read_text())
+    operators = tuple(replace(it, code=str(file.parent / it.code)) for it in runtime.operators)
+    return replace(runtime, operators=operators)

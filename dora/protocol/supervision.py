@@ -8,6 +8,7 @@ nobody listened, and to hand over copies of the sockets that it inherited.
 from __future__ import annotations
 
 import array
+import errno
 import logging
 import os
 import socket
@@ -22,6 +23,8 @@ WATCHDOG = "WATCHDOG_USEC"
 
 STOP = "stop"
 STATUS = "status"
+RELOAD = "reload"  # and what it takes over, which at its start is $DEPLOY_RELOAD
+RELOAD_AT_START = "DEPLOY_RELOAD"
 
 _LONGEST_LINE = 4096
 _FIRST_SOCKET = 3
@@ -128,6 +131,11 @@ def notify_done() -> bool:
     """Tells $NOTIFY_SOCKET that the deployment which this process belongs to has done its work: all
     of its processes on this machine are to end, and stay so. Whether it was heard."""
     return _notify("X_DEPLOYMENT=done")
+
+
+def notify_reloaded(worked: bool) -> None:
+    """Answers `reload`: this process has taken over what it was told, or goes on without it."""
+    _notify("READY=1" if worked else f"ERRNO={errno.EINVAL}")
 
 
 def watchdog_interval() -> float | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -49,11 +50,29 @@ class PythonLoader:
             setattr(made, DESCRIPTOR, self._descriptor.read())
         return PythonInstance(operator.id, made)
 
-    def reload(self, operator: OperatorConfig) -> None:
-        """Forgets the file's module: the next `load` executes what the file is then."""
-        module = self._modules.pop(os.path.realpath(operator.code), None)
-        if module is not None and sys.modules.get(module.__name__) is module:
-            del sys.modules[module.__name__]
+    def forget(self, files: Iterable[str]) -> Callable[[], None]:
+        """The next `load` executes what these files are then. What is returned takes that back."""
+        before = dict(self._modules)
+        for path in map(os.path.realpath, files):
+            module = self._modules.pop(path, None)
+            if module is not None and sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]
+            # Python tells a file's versions by size and second, which is not enough here.
+            Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
+        importlib.invalidate_caches()
+
+        def take_back() -> None:
+            self._modules = before
+            sys.modules.update({it.__name__: it for it in before.values()})
+
+        return take_back
+
+    def move(self, files: Mapping[str, str]) -> None:
+        """The same code lies elsewhere now: from -> to."""
+        for old, new in files.items():
+            module = self._modules.pop(os.path.realpath(old), None)
+            if module is not None:
+                self._modules[os.path.realpath(new)] = module
 
     def _class(self, operator: OperatorConfig) -> Any:
         path = os.path.realpath(operator.code)
@@ -110,6 +129,12 @@ class PythonInstance:
         if type(status) is DoraStatus:
             return status
         return self._awaited(status) if hasattr(status, "__await__") else self._status(status)
+
+    def take_over(self, before: PythonInstance) -> None:
+        """All attributes of another instance, in the place of which this one stands from now on."""
+        if hasattr(self._operator, "__dict__") and hasattr(before.operator, "__dict__"):
+            vars(self._operator).update(vars(before.operator))
+            self._on_event = self._operator.on_event
 
     def close(self) -> None:
         self._operator = self._on_event = None

@@ -7,8 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +16,14 @@ from dora.event import is_precious
 from dora.log import patch_basic_config
 from dora.participation import Participation, read_summary
 from dora.protocol.config import NODE_CONFIG, NodeConfig
-from dora.protocol.runtime import (
-    PYTHON,
-    RUNTIME_CONFIG,
-    SHARED_LIBRARY,
-    WASM,
-    OperatorConfig,
-    RuntimeConfig,
-)
-from dora.runtime.base import Instance, Loader
+from dora.protocol.runtime import RUNTIME_CONFIG, RuntimeConfig, read_runtime
+from dora.protocol.supervision import RELOAD_AT_START, notify_reloaded
 from dora.runtime.crew import Crew
-from dora.runtime.errors import OperatorError
 from dora.runtime.failure import told
 from dora.runtime.host import Host
 from dora.runtime.mailbox import Mailbox
-from dora.runtime.python import PythonLoader
+from dora.runtime.making import Maker
+from dora.runtime.reload import Reloads
 from dora.runtime.report import reporting
 from dora.runtime.scheduler import Scheduler
 from dora.runtime.sending import Exchange
@@ -62,11 +53,12 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
     mailbox = Mailbox()
     scheduler = Scheduler(runtime.scheduler, is_precious)
     exchange = Exchange(scheduler, mailbox)
+    maker = Maker(states, cache(partial(_descriptor, node)))
     crew = Crew(
         runtime,
         wiring,
         exchange,
-        _making(states, cache(partial(_descriptor, node))),
+        maker.make,
         time.monotonic,
     )
     faults = crew.load()
@@ -82,7 +74,9 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         # What is there now stays: no garbage collection needs to look at it again.
         gc.collect()
         gc.freeze()
-        Host(part.stream, wiring, scheduler, crew, mailbox, partial(_stop_all, part)).run()
+        reloads = Reloads(runtime, crew, scheduler, maker, notify_reloaded)
+        stop_all = partial(_stop_all, part)
+        Host(part.stream, wiring, scheduler, crew, mailbox, stop_all, reloads).run()
         failed = crew.failed
     finally:
         part.end(failed=failed)
@@ -93,63 +87,22 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
 
 def _told() -> tuple[NodeConfig, RuntimeConfig]:
     node = NodeConfig.from_environment()
-    file = os.environ.get(RUNTIME_CONFIG)
+    file = os.environ.get(RELOAD_AT_START) or os.environ.get(RUNTIME_CONFIG)
     if node is None or not file:
         raise DoraError(
             f"no runtime of a dataflow: ${NODE_CONFIG} and ${RUNTIME_CONFIG} are not both set; "
             "name the operators in a flow file and start it with `dora run flow.yml`"
         )
     try:
-        runtime = RuntimeConfig.from_text(Path(file).read_text())
+        runtime = read_runtime(Path(file))
     except OSError as error:
         raise DoraError(f"${RUNTIME_CONFIG} names a file that cannot be read: {error}") from error
-    home = Path(file).parent
-    return node, replace(
-        runtime,
-        operators=tuple(replace(it, code=str(home / it.code)) for it in runtime.operators),
-    )
-
-
-def _making(
-    state: OperatorStates, descriptor: Callable[[], Mapping[str, Any]]
-) -> Callable[[OperatorConfig], Instance]:
-    loaders: dict[str, Loader] = {}
-
-    def make(operator: OperatorConfig) -> Instance:
-        """An instance with its state. Raises as loaders do."""
-        if operator.kind not in loaders:
-            loaders[operator.kind] = _loader(operator.kind, descriptor)
-        instance = loaders[operator.kind].load(operator, state.context(operator.id))
-        saved = state.saved(operator.id)
-        if saved:
-            try:
-                instance.restore_state(saved)
-            except BaseException:
-                instance.close()
-                raise
-        return instance
-
-    return make
+    return node, runtime
 
 
 def _descriptor(node: NodeConfig) -> dict[str, Any]:
     summary = read_summary(node)
     return dict(summary.descriptor) if summary else {}
-
-
-def _loader(kind: str, descriptor: Callable[[], Mapping[str, Any]]) -> Loader:
-    """Only what is needed is imported: the other kinds need packages of their own."""
-    if kind == PYTHON:
-        return PythonLoader(descriptor)
-    if kind == SHARED_LIBRARY:
-        from dora.runtime.shared_library import SharedLibraryLoader
-
-        return SharedLibraryLoader()
-    if kind == WASM:
-        from dora.runtime.wasm import WasmLoader
-
-        return WasmLoader()
-    raise OperatorError(f"there are no operators of kind {kind!r}")
 
 
 def _stop_all(part: Participation, operator: str) -> None:
