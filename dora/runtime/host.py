@@ -6,7 +6,6 @@ calls of operators that asked for a thread; `async` ones go on beside others. No
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import select
 import time
@@ -31,8 +30,6 @@ logger = logging.getLogger("dora")
 SLICE = 0.0005  # s of calls, after which we look at what has come from outside
 AT_ONCE = 64  # events from outside, after which we look at what is to be called
 GRACE = 5.0  # s for calls that still go on when everything else has stopped
-
-Answer = tuple[DoraStatus | None, BaseException | None]
 
 _SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
 _SELECT_LIMIT = 1024  # select cannot take fds from here on
@@ -68,8 +65,8 @@ class Host:
         self._stopping = False
         self._quiet: float | None = None  # when all had stopped but calls that go on
         self._epoll = select.epoll()
-        for fd in (stream.fileno(), mailbox.fileno()):
-            self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(stream.fileno(), select.EPOLLIN)
+        self._epoll.register(mailbox.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def __repr__(self) -> str:
         return f"<Host of {self._crew!r}{', stopping' if self._stopping else ''}>"
@@ -77,8 +74,10 @@ class Host:
     def run(self) -> None:
         try:
             self._serve()
-            if self._awaited:  # only now somebody needs asyncio
-                asyncio.run(self._serve_async())
+            if self._awaited:
+                from dora.runtime import awaiting
+
+                awaiting.serve(self)
             for operator in self._crew:
                 self._crew.end(operator)
         finally:
@@ -87,34 +86,21 @@ class Host:
     def _serve(self) -> None:
         """Until all is over, or an operator awaits something."""
         while not self._awaited:
-            busy = self._turn()
-            if self._over(busy):
+            busy = self.turn()
+            if self.is_over(busy):
                 return
             if not busy:
-                self._wait(self._timeout())
+                self._wait(self.timeout())
 
-    async def _serve_async(self) -> None:
-        something = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._epoll.fileno(), something.set)
-        try:
-            while True:
-                for task, call in self._take_awaited():
-                    future = asyncio.ensure_future(_contained(call))
-                    future.add_done_callback(partial(self._answered, task))
-                    future.add_done_callback(lambda _: something.set())
-                something.clear()
-                busy = self._turn()
-                if self._over(busy):
-                    return
-                if busy or self._awaited:
-                    await asyncio.sleep(0)
-                else:
-                    await _wait_for(something, self._timeout())
-        finally:
-            loop.remove_reader(self._epoll.fileno())
+    def fileno(self) -> int:
+        """Readable when `turn` has something to do; what is due only shows in `timeout`."""
+        return self._epoll.fileno()
 
-    def _turn(self) -> bool:
+    def woken(self) -> None:
+        """To be called when it was readable: what came by the mailbox has been noted."""
+        self._epoll.poll(0)
+
+    def turn(self) -> bool:
         """Looks once at everything there is to do; whether there may be more right now."""
         busy = self._mailbox.work()
         busy |= self._take_events()
@@ -129,6 +115,16 @@ class Host:
             for overrun in self._scheduler.overdue(now):
                 logger.warning("%s", overrun)
         return busy
+
+    def take_awaited(self) -> list[tuple[Task, Awaitable[DoraStatus]]]:
+        """The calls that have begun to await since the last time."""
+        taken, self._awaited = self._awaited, []
+        return taken
+
+    def returned(self, task: Task, status: DoraStatus | None, error: BaseException | None) -> None:
+        """The end of a call that went on beside the loop."""
+        self._beside -= 1
+        self._finished(task, self._clock(), status, error)
 
     # From outside
 
@@ -206,7 +202,8 @@ class Host:
             task = operator.task
             room = sum(queue.size for queue in task.queues.values())
             operator.allowance = task.depth + room + 1
-            queue = task.queues[""] = Queue(task, "", 1, 1, inf)
+            queue = Queue(task, "", 1, 1, inf)
+            task.queues = {**task.queues, "": queue}  # others may be counting what waits
             self._scheduler.tell(queue, Event(event))
 
     # Calls
@@ -250,21 +247,8 @@ class Host:
         assert operator.worker is not None
         self._beside += 1
         self._scheduler.goes_on(task)
-        call = partial(_call_to_the_end, operator.on_event, event, operator.send)
-        operator.worker.do(call, partial(self._returned, task))
-
-    def _returned(self, task: Task, status: DoraStatus | None, error: BaseException | None) -> None:
-        """A call that went on beside the loop."""
-        self._beside -= 1
-        self._finished(task, self._clock(), status, error)
-
-    def _answered(self, task: Task, future: asyncio.Future[Answer]) -> None:
-        if not future.cancelled():  # as it is when we leave
-            self._returned(task, *future.result())
-
-    def _take_awaited(self) -> list[tuple[Task, Awaitable[DoraStatus]]]:
-        taken, self._awaited = self._awaited, []
-        return taken
+        call = partial(operator.on_event, event, operator.send)
+        operator.worker.do(call, partial(self.returned, task))
 
     def _finished(
         self, task: Task, now: float, status: DoraStatus | None, error: BaseException | None
@@ -290,7 +274,7 @@ class Host:
 
     # The end, and waiting for it
 
-    def _over(self, busy: bool) -> bool:
+    def is_over(self, busy: bool) -> bool:
         """Whether nothing is left to do."""
         if self._crew.live == 0:
             return True
@@ -306,7 +290,7 @@ class Host:
         logger.warning("leaving although %d calls have not returned", self._beside)
         return True
 
-    def _timeout(self) -> float | None:
+    def timeout(self) -> float | None:
         """Seconds until there is something to do even if nothing comes."""
         whens = (
             self._stream.deadline(),
@@ -321,30 +305,6 @@ class Host:
         fd = self._epoll.fileno()
         if seconds is not None and seconds < _SHORT and fd < _SELECT_LIMIT:
             select.select([fd], [], [], seconds)
+            self.woken()
         else:
             self._epoll.poll(seconds)
-
-
-async def _wait_for(something: asyncio.Event, seconds: float | None) -> None:
-    try:
-        await asyncio.wait_for(something.wait(), seconds)
-    except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
-        pass  # the caller looks what is due
-
-
-def _call_to_the_end(on_event: Any, event: Any, send: Any) -> Any:
-    """A call in a thread; an `async` one has an event loop there while it runs."""
-    status = on_event(event, send)
-    return status if type(status) is DoraStatus else asyncio.run(_result(status))
-
-
-async def _result(call: Awaitable[DoraStatus]) -> DoraStatus:
-    return await call
-
-
-async def _contained(call: Awaitable[DoraStatus]) -> Answer:
-    """asyncio would end with a SystemExit."""
-    try:
-        return await call, None
-    except (Exception, SystemExit) as error:
-        return None, error
