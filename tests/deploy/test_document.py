@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import inventory
+from deploy import inventory_schema
 from deploy.document import (
     check,
     core_list,
@@ -239,7 +239,7 @@ def test_values_are_quoted_in_the_words_of_yaml() -> None:
     assert 62 == len(shown("y" * 500))
 
 
-@pytest.mark.parametrize("schema", [FLOW, inventory._schema({}), inventory._schema([])])
+@pytest.mark.parametrize("schema", [FLOW, inventory_schema.schema({}), inventory_schema.schema([])])
 def test_our_schemas_are_schemas(schema: dict[str, object]) -> None:
     """`check` does not look at them again for each file."""
     assert "" == mistakes(schema)
