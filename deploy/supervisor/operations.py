@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, Set
+from typing import Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
 from deploy.profile import Profile
 from deploy.store.path import TREE_NAME
@@ -20,6 +20,7 @@ from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.slot import Key
 from deploy.supervisor.switch import Switch
 from deploy.supervisor.updates import Updates
+from deploy.supervisor.updating import Answer, Operation, Updating
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,6 @@ RESERVED = (  # in `run`
     "units.json",
     "updates.lock",
 )
-
-Answer = Dict[str, Any]
 
 
 class Operations:
@@ -62,7 +61,7 @@ class Operations:
         self._upgrade = upgrade
         self._stay = stay
         self._clock = clock
-        self._table: Dict[str, Callable[[Request, object], Awaitable[Answer]]] = {
+        self._table: Dict[str, Operation] = {
             "hello": self._hello,
             "facts": self._facts,
             "deployments": self._deployments,
@@ -77,11 +76,6 @@ class Operations:
             "lock_all": self._lock_all,
             "unlock_all": self._unlock_all,
             "break_lock": self._break_lock,
-            "holds": self._holds,
-            "pause": self._pause,
-            "resume": self._resume,
-            "claim": self._claim,
-            "unclaim": self._unclaim,
             "activate": self._activate,
             "confirm": self._confirm,
             "revert": self._revert,
@@ -89,6 +83,7 @@ class Operations:
             "stop": self._stop,
             "restart": self._restart,
             "upgrade": self._do_upgrade,
+            **Updating(updates, locks).table,
         }
 
     async def answer(self, request: Request, session: object) -> Answer:
@@ -198,30 +193,6 @@ class Operations:
     async def _break_lock(self, request: Request, session: object) -> Answer:
         lock = self.locks.break_lock(request.name("deployment"))
         return {"broken": None if lock is None else lock.to_json()}
-
-    async def _holds(self, request: Request, session: object) -> Answer:
-        return {"holds": [hold.to_json() for hold in self.updates.holds()]}
-
-    async def _pause(self, request: Request, session: object) -> Answer:
-        owner, reason = request.text("owner"), request.optional_text("reason") or ""
-        log.info("updates are paused by %s", owner)
-        return {"pause": self.updates.pause(owner, reason).to_json()}
-
-    async def _resume(self, request: Request, session: object) -> Answer:
-        pause = self.updates.resume()
-        return {"pause": None if pause is None else pause.to_json()}
-
-    async def _claim(self, request: Request, session: object) -> Answer:
-        name = request.name("deployment")
-        self.locks.check(name, session)
-        self.updates.claim(name, regardless=request.flag("regardless"))
-        return {}
-
-    async def _unclaim(self, request: Request, session: object) -> Answer:
-        name = request.name("deployment")
-        self.locks.check(name, session)
-        self.updates.release(name)
-        return {}
 
     async def _activate(self, request: Request, session: object) -> Answer:
         name, creator = request.name("deployment"), request.text("creator")

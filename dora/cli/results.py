@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from deploy.apply import MachineResult
+from deploy.undertaking import MachineResult
 from dora.cli.exits import Exit, exit_code
 from dora.cli.fleet import exit_of
 from dora.cli.output import Output

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from deploy.apply import Closures
 from deploy.batches import Serial
 from deploy.store.local import LocalStore
+from deploy.undertaking import Closures
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, on_fleet

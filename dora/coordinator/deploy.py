@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.apply import Closures, MachineResult, Options, apply
+from deploy.apply import apply
 from deploy.batches import Serial
 from deploy.errors import MachineError
 from deploy.events import Emit, MachineFailed, ignore
@@ -20,6 +20,7 @@ from deploy.proof import health
 from deploy.session import Session
 from deploy.survey import refuse_what_does_not_fit
 from deploy.trial import WINDOW
+from deploy.undertaking import Closures, MachineResult, Options
 from dora.coordinator.prepare import Prepared
 from dora.coordinator.revisions import new_revision
 

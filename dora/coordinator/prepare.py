@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy.apply import Closures
 from deploy.build import Workshop, build
 from deploy.deployment import Deployment, Files, PythonEnvironment
 from deploy.events import Building, Emit, ignore
@@ -19,6 +18,7 @@ from deploy.profile import Profile
 from deploy.secret import KEY as REFERENCE_KEY
 from deploy.session import Session
 from deploy.survey import Survey, survey
+from deploy.undertaking import Closures
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure

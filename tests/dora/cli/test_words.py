@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from deploy import events
-from deploy.apply import MachineResult
 from deploy.errors import (
     ConnectionFailed,
     DeployError,
@@ -17,6 +16,7 @@ from deploy.errors import (
     MachineError,
     Refused,
 )
+from deploy.undertaking import MachineResult
 from dora.cli.exits import Exit, exit_code
 from dora.cli.machines import findings
 from dora.cli.progress import describe, human_bytes
