@@ -100,5 +100,5 @@ def test_the_examples_run(tmp_path: Path, example: str, last: str) -> None:
     if example == "c-operator":
         (folder / "build").mkdir()
         shared_library(folder / "counter.c", folder / "build" / "libcounter.so")
-    said = laptop.dora("run", folder / "flow.yml").stdout
+    said = laptop.dora("run", "--stop-after", "60s", folder / "flow.yml").stdout
     assert [f"show {last}"] == [line for line in said.splitlines() if "show" in line][-1:]
