@@ -2,7 +2,7 @@
 
 from dora import Node
 
-WORDS = "the quick brown fox jumps over the lazy dog again".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "again"]
 
 node = Node()
 for event in node:
