@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dora.node import Node as Node
+    from dora.runtime.start import start_runtime as start_runtime
     from dora.status import DoraStatus as DoraStatus
 
-__all__ = ["Node", "DoraStatus"]
+__all__ = ["Node", "DoraStatus", "start_runtime"]
 
-_HOMES = {"Node": "dora.node", "DoraStatus": "dora.status"}
+_HOMES = {
+    "Node": "dora.node",
+    "DoraStatus": "dora.status",
+    "start_runtime": "dora.runtime.start",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -190,11 +190,12 @@ class Crew:
         operator.sender.close()
         if operator.worker is not None:
             operator.worker.end()
+        if operator.stopping:
+            return  # it is the node that leaves, and it may come back
         for output, way in operator.sender.ways.items():
             for reader in self._wiring.inside.get((operator.config.id, output), ()):
                 self.close(*reader)
-            # After a stop, or as the last one, it is the node that leaves: it may come back.
-            if way.outside is not None and self.live and not operator.stopping:
+            if way.outside is not None and self.live:  # else the node leaves with its last operator
                 self._finish(way.outside)
 
     # Making

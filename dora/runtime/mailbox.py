@@ -21,7 +21,7 @@ class Mailbox:
         return f"<Mailbox {len(self._waiting)} waiting>"
 
     def fileno(self) -> int:
-        """Readable while something waits."""
+        """Becomes readable each time that something is put in: to be watched for edges."""
         return self._wake
 
     def put(self, work: Work) -> None:
@@ -31,17 +31,14 @@ class Mailbox:
             os.eventfd_write(self._wake, 1)
 
     def wait(self) -> None:
-        """Until something waits."""
+        """Until something was put in."""
         select.select([self._wake], [], [])
+        os.eventfd_read(self._wake)
 
     def work(self) -> bool:
         """Does what waits; whether there was anything."""
         if not self._waiting:
             return False
-        try:
-            os.eventfd_read(self._wake)  # before looking: what comes from now on wakes us again
-        except BlockingIOError:
-            pass  # it was put there, and its writer has not come to the eventfd yet
         for _ in range(len(self._waiting)):
             self._waiting.popleft()()
         return True

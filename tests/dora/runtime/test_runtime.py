@@ -419,3 +419,94 @@ nodes:
     assert "INPUT_CLOSED m False" in rt
     assert not any("INPUT m" in it or "MISSED m" in it for it in rt)
     assert any("operator busy: a call took" in it and "budget is 50 ms" in it for it in rt)
+
+
+def test_a_stop_ends_operators_that_feed_each_other(laptop: Fleet) -> None:
+    """Messages that go round and round do not keep the runtime; nor do messages that wait."""
+    turn = """
+import time
+from dora import DoraStatus
+class Operator:
+    async def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            send_output("n", b"again")
+        else:
+            print(dora_event["type"])
+        return DoraStatus.CONTINUE
+"""
+    lines, _ = ran(
+        laptop,
+        {"turn.py": turn},
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: a, python: turn.py, inputs: {b: b/n, t: dora/timer/secs/60}, outputs: [n]}
+      - {id: b, python: turn.py, inputs: {a: a/n}, outputs: [n]}
+""",
+        "--stop-after",
+        "1s",
+    )
+
+    assert ["STOP", "STOP"] == lines["rt"]
+
+
+def test_silence_and_failing_beginnings_are_told(laptop: Fleet) -> None:
+    """`input_timeout` holds for operators; one whose constructor fails is tried again, in its
+    thread as well; timers do not keep a flow whose nodes are to finish."""
+    slow = """
+import time
+from dora import Node
+node = Node()
+node.send_output("n", b"1")
+time.sleep(1)
+node.send_output("n", b"2")
+time.sleep(0.2)
+"""
+    takes = """
+import threading
+from dora import DoraStatus
+class Operator:
+    made = 0
+    def __init__(self):
+        Operator.made += 1
+        if Operator.made < 3:
+            raise OSError("no camera")
+        print(threading.current_thread() is threading.main_thread())
+    def on_event(self, dora_event, send_output):
+        if dora_event["id"] == "n":
+            print(dora_event["type"])
+        return DoraStatus.CONTINUE
+"""
+    operator = "{{id: {id}, python: {file}.py, inputs: {inputs}, restart_policy: on-failure{more}}}"
+    inputs = "{n: {source: slow/n, input_timeout: 300ms}, t: dora/timer/millis/100}"
+    lines, _ = ran(
+        laptop,
+        {"slow.py": slow, "plain.py": takes, "threaded.py": takes},
+        f"""\
+exit_when_nodes_finish: true
+nodes:
+  - {{id: slow, path: slow.py, outputs: [n]}}
+  - id: rt
+    operators:
+      - {operator.format(id="a", file="plain", inputs=inputs, more="")}
+  - id: threads
+    operators:
+      - {operator.format(id="a", file="threaded", inputs=inputs, more=", thread: true")}
+""",
+    )
+
+    heard = ["INPUT", "INPUT_CLOSED", "INPUT_RECOVERED", "INPUT", "INPUT_CLOSED"]
+    for node, main in (("rt", "True"), ("threads", "False")):
+        assert 2 == sum("OSError: no camera" in line for line in lines[node])
+        assert [main, *heard] == [it for it in lines[node] if it in (main, *heard)]
+
+
+def test_the_example_runs(laptop: Fleet) -> None:
+    """As its README tells."""
+    flow = Path(__file__).parents[3] / "examples" / "operators" / "flow.yml"
+
+    said = laptop.dora("run", flow, "--stop-after", "2s").stdout
+
+    assert "show cpu" in said
+    assert "memory" in said
