@@ -9,7 +9,7 @@ from typing import Literal
 from deploy.differences import Reason, Trees, differences
 from deploy.profile import Profile
 
-Action = Literal["start", "restart", "stop", "keep"]
+Action = Literal["start", "restart", "reload", "stop", "keep"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def changes(
         old = before.get(name)
         if old is None:
             rows.append(Change(name, "start"))
+        elif old.fingerprint == unit.fingerprint and old.reload != unit.reload:
+            rows.append(Change(name, "reload", differences(old, unit, trees)))
         elif old.fingerprint == unit.fingerprint:
             rows.append(Change(name, "keep"))
         else:

@@ -70,6 +70,10 @@ class Unit:
 
     `env` is the whole environment but for HOME, PATH, LANG, USER, which come from the machine, and
     the variables of the supervisor's own protocol (see `deploy.supervisor.process`).
+
+    A process that can change something about itself while it runs, such as its code, is told its
+    path: at its start by $DEPLOY_RELOAD, then by the control line `reload <path>`. It answers by
+    READY=1, or by ERRNO=... if it goes on without it.
     """
 
     name: str
@@ -89,19 +93,26 @@ class Unit:
     watchdog: float = 0.0  # seconds without WATCHDOG=1 after which a ready unit is killed; 0: never
     secrets: Tuple[Secret, ...] = ()
     health: Tuple[HealthCommand, ...] = ()  # one after the other
+    reload: Optional[str] = None  # the path of what its process takes over without a restart
 
     @property
     def fingerprint(self) -> str:
         """Equal exactly when the process need not be restarted: everything about it is equal, but
-        for how others judge its health, and for its rank among others."""
+        for how others judge its health, its rank among others, and what it takes over while it
+        runs."""
         data = self.to_json()
         data.pop("health", None)
         data.pop("rank", None)
+        reload = data.pop("reload", None)
+        if reload is not None:
+            trees = reload.split("/")
+            data["closure"] = [path for path in self.closure if path not in trees]
+            data["links"] = None if self.links in trees else self.links
         return hashlib.sha256(canonical(data).encode()).hexdigest()
 
     def render(self, values: Mapping[str, str]) -> Unit:
-        """This unit with `${name}` in argv, cwd, env, sockets' paths and health commands' argv
-        replaced.
+        """This unit with `${name}` in argv, cwd, env, sockets' paths, health commands' argv and
+        `reload` replaced.
 
         As `string.Template` does: `$$` is `$`. Raises KeyError for a name that `values` lacks.
         """
@@ -111,6 +122,8 @@ class Unit:
         data["env"] = {key: Template(text).substitute(values) for key, text in self.env.items()}
         for socket in data.get("sockets", ()):
             socket["path"] = Template(socket["path"]).substitute(values)
+        if self.reload is not None:
+            data["reload"] = Template(self.reload).substitute(values)
         for command in data.get("health", ()):
             command["argv"] = [Template(part).substitute(values) for part in command["argv"]]
         return Unit.from_json(data)
@@ -120,7 +133,7 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("rank", "sockets", "watchdog", "health", "secrets"):
+        for name in ("rank", "sockets", "watchdog", "health", "secrets", "reload"):
             if not data[name]:
                 del data[name]
         return data
@@ -143,8 +156,11 @@ class Unit:
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
             raise ValueError(f"a unit needs a plain name and a command: {unit.name!r}")
-        if unit.links is not None:
-            _text(unit.links)
+        for path in (unit.links, unit.reload):
+            if path is not None:
+                _text(path)
+        if unit.reload is not None and "\n" in unit.reload:
+            raise ValueError(f"a path that a process is told is one line: {unit.reload!r}")
         _choice("readiness", unit.readiness, ("started", "notify"))
         _choice("restart", unit.restart.when, ("never", "on-failure", "always"))
         _number(unit.start_timeout)

@@ -34,6 +34,14 @@ class AskStatus:
 
 
 @dataclass(frozen=True)
+class Reload:
+    """Write `reload` and the unit's path to its control pipe, once its links are the unit's."""
+
+    key: Key
+    unit: Unit
+
+
+@dataclass(frozen=True)
 class Signal:
     """Send a signal to the process group of `pid`."""
 
@@ -49,4 +57,4 @@ class Clean:
     key: Key
 
 
-Action = Union[Spawn, AskToStop, AskStatus, Signal, Clean]
+Action = Union[Spawn, AskToStop, AskStatus, Reload, Signal, Clean]

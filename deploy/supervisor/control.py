@@ -42,6 +42,8 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     stop         deployment, force?; needs the lock; claims as `activate`, with `force` regardless;
                                           stopped: names, once all have ended
     restart      deployment, unit, force?
+    reload       deployment, unit, what   reloaded: true, false if the unit goes on as it is, null
+                                          if it does not listen or does not answer in time
     watch        deployment?              lines without end: the first has `units` with all states,
                                           later ones those that changed, or `heartbeat`: time
     logs         deployment, units?, tail?, follow?    {"ok": true}, then lines {unit, line};

@@ -27,7 +27,15 @@ from typing import (
 )
 
 from deploy.supervisor import logs
-from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
+from deploy.supervisor.actions import (
+    Action,
+    AskStatus,
+    AskToStop,
+    Clean,
+    Reload,
+    Signal,
+    Spawn,
+)
 from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.examiner import Examiner
 from deploy.supervisor.exits import Exits
@@ -43,6 +51,7 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
+RELOAD_WITHIN = 30.0  # seconds for a unit to answer a request that needs no new generation
 SHRINK_EVERY = 10.0  # seconds between looks at the size of running units' logs
 
 OnChange = Callable[[Set[Key]], None]
@@ -74,6 +83,7 @@ class Engine:
             on_status=self._said,
             on_store=self._stored,
             on_done=self._done,
+            on_refusal=self._refused,
         )
         self.sockets = Sockets(layout)
         self._complaints: Dict[Place, str] = {}  # why a socket could not be bound, said once
@@ -83,6 +93,7 @@ class Engine:
         self._loop = loop
         self._timer: Optional[asyncio.TimerHandle] = None
         self._gone: Dict[str, List[asyncio.Future[None]]] = {}
+        self._reloads: Dict[Key, List[asyncio.Future[bool]]] = {}
         self._epoch = time.time() - clock()
         self._shrink = loop.call_later(SHRINK_EVERY, self._shrink_logs)
 
@@ -144,6 +155,21 @@ class Engine:
     def restart(self, key: Key) -> None:
         """Raises KeyError when there is no such unit."""
         self._perform(self.units.restart(key, self._clock()))
+
+    async def reload(self, key: Key, what: str) -> Optional[bool]:
+        """Tells a unit to take over something anew; whether it did, None if it does not listen or
+        does not answer in time. Raises KeyError when there is no such unit."""
+        slot = self.units.slots[key]
+        if slot.pid is None or not slot.ready or not self._processes.tell(key, f"reload {what}"):
+            return None
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._reloads.setdefault(key, []).append(answer)
+        try:
+            return await asyncio.wait_for(answer, RELOAD_WITHIN)
+        except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
+            return None
+        finally:
+            self._reloads.pop(key, None)
 
     def on_trial(self, deployment: str, trial: Optional[Pending]) -> None:
         """Which generation of the deployment is on trial, if one is: its units' health commands
@@ -243,7 +269,18 @@ class Engine:
         slot = self.units.slots.get(key)
         if slot is not None and not slot.ready and self.sockets.lacks(slot):
             self._processes.tell(key, "status")  # adopted before it could be asked for them
+        self._answer_reload(key, worked=True)
         self._perform(self.units.ready(key, self._clock()))
+
+    def _refused(self, key: Key) -> None:
+        log.warning("%s does not take over what it was told", key)
+        self._answer_reload(key, worked=False)
+        self._perform(self.units.refused(key, self._clock()))
+
+    def _answer_reload(self, key: Key, *, worked: bool) -> None:
+        for answer in self._reloads.get(key, ()):
+            if not answer.done():
+                answer.set_result(worked)
 
     def _done(self, key: Key) -> None:
         log.info("%s says that its deployment has done its work", key)
@@ -292,6 +329,10 @@ class Engine:
             if self._processes.tell(action.key, "status"):
                 return []
             return self.units.silent(action.key, self._clock())
+        if isinstance(action, Reload):
+            if self._processes.reload(action.key, action.unit):
+                return []
+            return self.units.unreachable(action.key, self._clock())
         if isinstance(action, Signal):
             self._processes.signal(action.pid, action.signal)
         elif isinstance(action, Clean):

@@ -40,6 +40,7 @@ class Notifications:
         on_status: Callable[[Key, str], None],
         on_store: Callable[[Key, str, int], None],
         on_done: Callable[[Key], None],
+        on_refusal: Callable[[Key], None],
     ) -> None:
         self._loop = loop
         self._layout = layout
@@ -48,6 +49,7 @@ class Notifications:
         self._on_status = on_status
         self._on_store = on_store
         self._on_done = on_done
+        self._on_refusal = on_refusal
         self._sockets: Dict[Key, socket.socket] = {}
 
     def open(self, key: Key) -> None:
@@ -124,6 +126,8 @@ class Notifications:
                 self._on_alive(key)
             if b"READY=1" in lines:
                 self._on_ready(key)
+            if any(line.startswith(b"ERRNO=") for line in lines):
+                self._on_refusal(key)
             if b"X_DEPLOYMENT=done" in lines:
                 self._on_done(key)
             if self._sockets.get(key) is not receiver:

@@ -82,6 +82,7 @@ class Operations:
             "prune": self._prune,
             "stop": self._stop,
             "restart": self._restart,
+            "reload": self._reload,
             "upgrade": self._do_upgrade,
             **Updating(updates, locks).table,
         }
@@ -320,6 +321,15 @@ class Operations:
             error = f"no unit {key.unit!r} in deployment {key.deployment!r}"
             raise Refusal("unknown", error) from None
         return {}
+
+    async def _reload(self, request: Request, session: object) -> Answer:
+        key = Key(request.name("deployment"), request.name("unit"))
+        what = request.name("what")
+        try:
+            return {"reloaded": await self.engine.reload(key, what)}
+        except KeyError:
+            error = f"no unit {key.unit!r} in deployment {key.deployment!r}"
+            raise Refusal("unknown", error) from None
 
     async def _do_upgrade(self, request: Request, session: object) -> Answer:
         await self._upgrade(request.text("agent"), request.optional_text("python"))

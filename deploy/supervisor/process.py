@@ -12,6 +12,7 @@ LISTEN_PID if it has sockets (sd_listen_fds').
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pwd
 import shutil
@@ -27,6 +28,8 @@ from deploy.supervisor.logs import rotate
 from deploy.supervisor.secrets import SecretMissing, Secrets
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -166,6 +169,8 @@ class Processes:
             DEPLOY_UPDATES=str(self.layout.updates),
             DEPLOY_HOLD=str(self.layout.hold(*key)),
         )
+        if unit.reload is not None:
+            environment["DEPLOY_RELOAD"] = unit.reload
         if unit.watchdog:
             environment["WATCHDOG_USEC"] = str(max(1, round(unit.watchdog * 1e6)))
         if unit.sockets:
@@ -178,6 +183,16 @@ class Processes:
         private(path.parent)
         remove(path)
         os.mkfifo(str(path), 0o600)
+
+    def reload(self, key: Key, unit: Unit) -> bool:
+        """Tells the unit's process what to take over; False when it cannot be told."""
+        try:
+            if unit.links is not None:
+                link_tree(self.layout.store, self.layout.tree(unit.links), Path(unit.cwd))
+        except OSError as error:
+            logger.error("%s: its folder cannot be changed: %s", key, error)
+            return False
+        return self.tell(key, f"reload {unit.reload}")
 
     def tell(self, key: Key, line: str) -> bool:
         """Writes a line to the unit's control pipe; False when nobody listens there."""

@@ -6,6 +6,7 @@ and what is to be done is returned as actions. Each action is answered by an eve
 
     Spawn      -> spawned | spawn_failed       AskToStop -> (nothing) | deaf
     AskStatus  -> ready | silent | (nothing)   Signal, Clean -> (nothing)
+    Reload     -> ready | refused | unreachable
 
 and every process that was reported by `spawned` or `restore` ends with one `exited`. Whoever drives
 this also calls `tick` at `next_deadline`.
@@ -17,7 +18,15 @@ import signal
 from dataclasses import dataclass, replace
 from typing import AbstractSet, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
+from deploy.supervisor.actions import (
+    Action,
+    AskStatus,
+    AskToStop,
+    Clean,
+    Reload,
+    Signal,
+    Spawn,
+)
 from deploy.supervisor.restart import Again, Exit, decide
 from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
@@ -44,6 +53,7 @@ class Units:
         self.slots: Dict[Key, Slot] = {}
         self.departed: Dict[Key, Slot] = {}  # the last of those that went, until they come again
         self._changed: Set[Key] = set()
+        self._unclear: Set[str] = set()  # deployments that were restored, and not activated yet
 
     def __repr__(self) -> str:
         return "<Units " + ", ".join(f"{k}:{s.state.value}" for k, s in self.slots.items()) + ">"
@@ -64,7 +74,9 @@ class Units:
         Units that gave up start again if `revive`, and those of which nobody knows how they ended;
         those that ended as they should do not.
         """
+        self._unclear.discard(deployment)
         wanted = {unit.name: unit for unit in units}
+        reloads: List[Action] = []
         names: Dict[str, List[str]] = {"started": [], "restarted": [], "stopped": [], "kept": []}
         for key, slot in self._of(deployment):
             if key.unit not in wanted:
@@ -82,7 +94,9 @@ class Units:
             slot.generation = generation
             if slot.pid is not None:
                 names["restarted" if slot.leaving else "kept"].append(name)
-                if slot.same:
+                if slot.same and slot.actual is not None:
+                    if slot.actual.reload != unit.reload and not slot.leaving:
+                        reloads += self._reload(slot, unit, now)
                     slot.actual = unit  # what else there is about it needs no new process
             elif fresh or not slot.same:
                 names["started" if fresh else "restarted"].append(name)
@@ -93,7 +107,7 @@ class Units:
             else:
                 names["kept"].append(name)
         difference = Difference(**{verb: tuple(sorted(who)) for verb, who in names.items()})
-        return difference, self._advance(now)
+        return difference, reloads + self._advance(now)
 
     def stop(self, deployment: str, now: float) -> Tuple[Difference, List[Action]]:
         """From now on the deployment runs nothing; it is `gone` when its last process is."""
@@ -129,19 +143,23 @@ class Units:
     def restore(
         self, slots: Iterable[Slot], now: float, *, unheard: AbstractSet[Key] = frozenset()
     ) -> List[Action]:
-        """Takes over what an earlier supervisor left. `activate` follows for what should run.
+        """Takes over what an earlier supervisor left. `activate` follows for what should run, of
+        each deployment: until then nothing of it is done, since nobody knows what is wanted.
 
         `unheard` are units to which nobody may have listened meanwhile.
         """
         actions: List[Action] = []
         for slot in slots:
             self.slots[slot.key] = slot
+            self._unclear.add(slot.key.deployment)
             self._changed.add(slot.key)
             if slot.pid is None or slot.actual is None:
                 continue
             if slot.ready:
                 slot.beat = now
-            if slot.key in unheard and (not slot.ready or slot.actual.sockets):
+            if slot.actual.reload is not None and not slot.ready:
+                actions.append(Reload(slot.key, slot.actual))  # nobody knows how far that was
+            elif slot.key in unheard and (not slot.ready or slot.actual.sockets):
                 slot.answer_by = None if slot.ready else now + ANSWER
                 actions.append(AskStatus(slot.key))
         return actions
@@ -188,6 +206,25 @@ class Units:
         slot.error = None
         if slot.state is not State.STOPPING:
             slot.move(State.RUNNING, now)
+        self._changed.add(key)
+        return self._advance(now)
+
+    def refused(self, key: Key, now: float) -> List[Action]:
+        """The unit goes on without what it was told to take over: it is not what is wanted."""
+        slot = self.slots.get(key)
+        if slot is None or slot.pid is None or slot.ready or slot.state is not State.STARTING:
+            return []
+        slot.late = True
+        slot.error = "did not take over its new code, and goes on with the old; its log says why"
+        self._changed.add(key)
+        return self._advance(now)
+
+    def unreachable(self, key: Key, now: float) -> List[Action]:
+        """The unit cannot be told what to take over: a restart does it."""
+        slot = self.slots.get(key)
+        if slot is None or slot.pid is None:
+            return []
+        slot.again = True
         self._changed.add(key)
         return self._advance(now)
 
@@ -296,6 +333,16 @@ class Units:
     def _of(self, deployment: str) -> List[Tuple[Key, Slot]]:
         return [item for item in self.slots.items() if item[0].deployment == deployment]
 
+    def _reload(self, slot: Slot, unit: Unit, now: float) -> List[Action]:
+        """It counts as ready once it has taken over what `unit` names."""
+        self._changed.add(slot.key)
+        if not slot.ready and not slot.late:
+            slot.again = True  # on its way to something else
+            return []
+        slot.ready, slot.late, slot.error, slot.window = False, False, None, now
+        slot.move(State.STARTING, now)
+        return [Reload(slot.key, unit)]
+
     def _begin(self, slot: Slot, now: float) -> None:
         """As if it had never run; it starts when its turn comes."""
         slot.move(State.WAITING, now)
@@ -366,6 +413,8 @@ class Units:
         """Starts and stops whose turn has come."""
         actions: List[Action] = []
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].rank):
+            if key.deployment in self._unclear:
+                continue
             if slot.wanted is None and slot.pid is None:
                 self.departed[key] = self.slots.pop(key)
                 self._changed.add(key)

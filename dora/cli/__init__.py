@@ -16,6 +16,7 @@ COMMANDS = {
     "coordinator": ("coordinator", "Deploy, stay attached, and deploy what is saved."),
     "status": ("status", "Show what runs where."),
     "logs": ("logs", "Show what nodes have printed."),
+    "reload": ("reload", "Have a running operator read its file again."),
     "stop": ("stop", "Stop a deployment on all its machines."),
     "generations": ("generations", "List what was deployed, and what became of it."),
     "diff": ("diff", "Show what differs between two revisions, and why."),

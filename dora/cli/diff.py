@@ -28,8 +28,19 @@ from dora.coordinator.contact import Contact
 from dora.coordinator.prepare import prepare
 from dora.coordinator.rollback import histories
 
-WORDS = {"start": "added", "restart": "changed", "stop": "removed", "keep": "same"}
-MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "[red]-[/red]"}
+WORDS = {
+    "start": "added",
+    "restart": "changed",
+    "reload": "changed",
+    "stop": "removed",
+    "keep": "same",
+}
+MARKS = {
+    "start": "[green]+[/green]",
+    "restart": "[yellow]~[/yellow]",
+    "reload": "[yellow]~[/yellow]",
+    "stop": "[red]-[/red]",
+}
 
 
 @click.command("diff")

@@ -26,7 +26,12 @@ from dora.coordinator.prepare import Prepared, prepare
 from dora.dataflow.model import Quality
 from dora.errors import DoraError
 
-MARKS = {"start": "[green]+[/green]", "restart": "[yellow]~[/yellow]", "stop": "[red]-[/red]"}
+MARKS = {
+    "start": "[green]+[/green]",
+    "restart": "[yellow]~[/yellow]",
+    "reload": "[yellow]~[/yellow]",
+    "stop": "[red]-[/red]",
+}
 
 
 @click.command("plan")

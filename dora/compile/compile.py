@@ -187,6 +187,7 @@ def _unit(
         env={**package.env, **env},
         cores=tuple(cores),
         links=f"${{{package.links}}}" if package.links else None,
+        reload=package.reload,
         readiness="notify",
         start_timeout=start_timeout,
         restart=restart,

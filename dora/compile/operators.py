@@ -69,9 +69,10 @@ def code_file(base: Path, node: Node, operator: Operator) -> Path:
     return file
 
 
-def operators_closure(base: Path, node: Node) -> tuple[Files, Path]:
+def operators_closure(base: Path, node: Node) -> tuple[Files, Files]:
     """The operators' files with the local modules that they import, the node's `files`, and the
-    runtime's configuration; and the folder that all of it is relative to.
+    runtime's configuration; and of these all but what the runtime takes over while it runs: Python
+    operators' files that nothing else imports.
 
     Raises DoraError or BuildError, with file and reason.
     """
@@ -80,11 +81,16 @@ def operators_closure(base: Path, node: Node) -> tuple[Files, Path]:
     beside = all(code.is_relative_to(base) for code in codes)
     home = base if beside else Path(os.path.commonpath([base, *codes]))
     entries: dict[str, Path | bytes | Link] = {}
+    rest: dict[str, Path | bytes | Link] = {}
+    python = {files[operator.id] for operator in node.operators if operator.kind == PYTHON}
     for number, code in enumerate(codes):
-        entries.update(script_closure(code, home, node.files if number == 0 else ()).entries)
+        found = script_closure(code, home, node.files if number == 0 else ()).entries
+        entries.update(found)
+        own = _below(code, home) if code in python else None
+        rest.update((path, it) for path, it in found.items() if path != own)
     config = runtime_config(node, lambda operator: _below(files[operator.id], home))
-    entries[CONFIG] = config.to_text().encode()
-    return Files(label(node.id), entries), home
+    entries[CONFIG] = rest[CONFIG] = config.to_text().encode()
+    return Files(label(node.id), entries), Files(label(f"{node.id}-rest"), rest)
 
 
 def operators_requirements(base: Path, node: Node) -> tuple[Declared, ...]:

@@ -52,6 +52,7 @@ class Package:
     env: Mapping[str, str]
     sources: Mapping[str, Source] = field(default_factory=dict)
     links: str | None = None  # name of the source whose files appear in the working directory
+    reload: str | None = None  # see `deploy.unit.Unit`
 
 
 class Packaging(Protocol):
@@ -105,21 +106,24 @@ class Closure:
     def _runtime(
         self, dataflow: Dataflow, node: Node, base: Path, machine: Machine, facts: Facts
     ) -> Package:
-        code, _ = operators_closure(base, node)
+        code, rest = operators_closure(base, node)
         return Package(
             argv=(escape(facts.python), "-u", "-m", "dora.runtime"),
             cwd="${state}",
             env={
                 **_joined(_python_paths(), _environment(dataflow, node)),
-                RUNTIME_CONFIG: f"${{code}}/{CONFIG}",
+                # Different when anything is but what a runtime takes over while it runs.
+                "DORA_RUNTIME_REST": "${rest}",
             },
             sources={
                 "library": _library(),
                 "code": code,
+                "rest": rest,
                 "packages": _packages(base, machine, node, operators_requirements(base, node)),
                 **_interpreter(machine),
             },
             links="code",
+            reload=f"${{code}}/{CONFIG}",
         )
 
     def router(self, dataflow: Dataflow, machine: Machine, facts: Facts) -> Package:

@@ -54,7 +54,7 @@ class Fifo:
             task.entry = None
             if task.off:
                 continue
-            ready = task.ready
+            ready: deque[Queue] = task.ready
             queue = ready.popleft()
             waiting = len(queue.items)
             if waiting > 1:

@@ -12,7 +12,7 @@ from dora.compile.packaging import Closure
 from dora.dataflow.load import loads
 from dora.placement.model import Assignment, Placement
 from dora.protocol.config import NODE_CONFIG, NodeConfig
-from dora.protocol.runtime import RUNTIME_CONFIG, OperatorConfig, RuntimeConfig
+from dora.protocol.runtime import OperatorConfig, RuntimeConfig
 from tests.dora.compile.test_dataplane import facts
 
 FLOW = """\
@@ -61,7 +61,7 @@ def test_a_runtime_carries_its_operators(tmp_path: Path) -> None:
     code, packages = spec.sources["code"], spec.sources["packages"]
 
     assert ("/usr/bin/python3", "-u", "-m", "dora.runtime") == spec.unit.argv
-    assert f"${{code}}/{CONFIG}" == spec.unit.env[RUNTIME_CONFIG]
+    assert f"${{code}}/{CONFIG}" == spec.unit.reload
     assert isinstance(code, Files)
     assert {"ops/detect.py", "ops/boxes.py", "filter.wasm", CONFIG} == set(code.entries)
     assert isinstance(packages, PythonEnvironment)
@@ -104,6 +104,13 @@ def test_a_runtime_is_told_how_to_schedule(tmp_path: Path) -> None:
     }
 
 
+def test_what_a_runtime_takes_over_while_it_runs_is_left_out_of_the_rest(tmp_path: Path) -> None:
+    """Files of Python operators, unless others import them: anything else needs a restart."""
+    rest = runtime(compiled(tmp_path)).sources["rest"]
+    assert isinstance(rest, Files)
+    assert {"ops/boxes.py", "filter.wasm", CONFIG} == set(rest.entries)
+
+
 def test_what_thousands_of_operators_are_told_travels_as_a_file(tmp_path: Path) -> None:
     """No environment variable could hold it."""
     many = "".join(
@@ -122,5 +129,5 @@ def test_what_thousands_of_operators_are_told_travels_as_a_file(tmp_path: Path) 
 
 
 def _values() -> dict[str, str]:
-    names = ("code", "library", "packages", "root", "state")
+    names = ("code", "library", "packages", "rest", "root", "state")
     return {name: f"/{name}" for name in names}
