@@ -1,0 +1,103 @@
+"""Units that take over something new while they run; by histories, as in `test_state`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploy.supervisor.actions import Action, AskToStop, Reload, Spawn
+from deploy.supervisor.slot import Key, State
+from deploy.supervisor.state import Difference, Units
+from deploy.unit import Unit
+
+KEY = Key("flow", "rt")
+UNIT = Unit(
+    name="rt",
+    argv=("run",),
+    cwd="/",
+    closure=("a-code", "packages"),
+    links="a-code",
+    readiness="notify",
+    reload="/store/trees/a-code/config",
+)
+OTHER = replace(
+    UNIT, closure=("b-code", "packages"), links="b-code", reload="/store/trees/b-code/config"
+)
+
+
+def activate(units: Units, unit: Unit, now: float) -> tuple[Difference, list[Action]]:
+    return units.activate("flow", 1, [unit], now)
+
+
+def running() -> Units:
+    units = Units()
+    assert [Spawn(KEY, UNIT, 0)] == activate(units, UNIT, 0)[1]
+    units.spawned(KEY, 7, 70, 0)
+    units.ready(KEY, 1)
+    return units
+
+
+def test_what_is_taken_over_is_no_part_of_the_fingerprint() -> None:
+    """All else is, also which trees there are beside it."""
+    assert UNIT.fingerprint == OTHER.fingerprint
+    assert UNIT.fingerprint != replace(OTHER, closure=("b-code", "others")).fingerprint
+    assert UNIT.fingerprint != replace(UNIT, reload=None).fingerprint
+    assert OTHER == Unit.from_json(OTHER.to_json())
+
+
+def test_a_unit_takes_over_what_is_new_and_keeps_its_process() -> None:
+    """It counts as ready again when it says so."""
+    units = running()
+    difference, actions = activate(units, OTHER, 2)
+    slot = units.slots[KEY]
+    assert (("rt",), [Reload(KEY, OTHER)]) == (difference.kept, actions)
+    assert (State.STARTING, False, 7, OTHER) == (slot.state, slot.ready, slot.pid, slot.actual)
+    assert [] == units.ready(KEY, 3)
+    assert (State.RUNNING, True) == (slot.state, slot.ready)
+    assert [] == activate(units, OTHER, 4)[1]
+
+
+def test_a_unit_that_refuses_is_not_what_was_wanted() -> None:
+    """It runs on, and is told to go back with the generation."""
+    units = running()
+    activate(units, OTHER, 2)
+    assert [] == units.refused(KEY, 3)
+    slot = units.slots[KEY]
+    assert (True, True, 7) == (slot.late, "new code" in (slot.error or ""), slot.pid)
+    assert [Reload(KEY, UNIT)] == activate(units, UNIT, 4)[1]
+    units.ready(KEY, 5)
+    assert (State.RUNNING, None) == (slot.state, slot.error)
+
+
+def test_a_unit_that_does_not_answer_is_late() -> None:
+    """After its start_timeout, as at its start."""
+    units = running()
+    activate(units, OTHER, 2)
+    units.tick(2 + OTHER.start_timeout)
+    assert units.slots[KEY].late
+
+
+def test_a_unit_that_cannot_be_told_is_restarted() -> None:
+    """As is one that is only just starting with what was wanted before."""
+    units = running()
+    activate(units, OTHER, 2)
+    assert [AskToStop(KEY)] == units.unreachable(KEY, 2)
+    starting = Units()
+    activate(starting, UNIT, 0)
+    starting.spawned(KEY, 7, 70, 0)
+    assert [AskToStop(KEY)] == activate(starting, OTHER, 1)[1]
+
+
+def test_a_later_supervisor_tells_it_again() -> None:
+    """Nobody knows whether the one before did, and whether it was heard."""
+    units = running()
+    activate(units, OTHER, 2)
+    slot = units.slots[KEY]
+    later = Units()
+    assert [Reload(KEY, OTHER)] == later.restore([slot], 3, unheard={KEY})
+
+
+def test_a_refusal_of_one_that_is_ready_changes_nothing() -> None:
+    """It was asked by hand, and is what is wanted."""
+    units = running()
+    units.refused(KEY, 2)
+    assert (State.RUNNING, False) == (units.slots[KEY].state, units.slots[KEY].late)
