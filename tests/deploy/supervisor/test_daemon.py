@@ -82,6 +82,26 @@ def test_units_outlive_a_killed_supervisor_and_the_next_adopts_them(machine: Mac
     assert not alive(pids["b"])
 
 
+def test_a_later_supervisor_disturbs_none_of_several_deployments(machine: Machine) -> None:
+    """What runs goes on, and what has ended stays so: none is looked at before all are known."""
+    machine.start()
+    names = [f"flow{number}" for number in range(4)]
+    for name in names:
+        done = machine.unit("done", "print('done')")
+        machine.activate(machine.sleeper("a"), done, deployment=name)
+    pids = {name: machine.wait("a", "running", name)["pid"] for name in names}
+    for name in names:
+        machine.wait("done", "ended", name)
+    machine.kill()
+    machine.start()
+    until(lambda: machine.ask("hello")["ok"], "the next supervisor")
+    for name in names:
+        states = machine.states(name)
+        assert (pids[name], "running") == (states["a"]["pid"], states["a"]["state"])
+        assert "ended" == states["done"]["state"]
+        assert ["done"] == machine.log("done", name).splitlines()
+
+
 def test_what_ended_while_no_supervisor_ran_comes_back(machine: Machine) -> None:
     """The restart policy holds for deaths that nobody saw."""
     machine.start()

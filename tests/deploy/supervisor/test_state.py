@@ -9,7 +9,7 @@ from dataclasses import replace
 from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
 from deploy.supervisor.daemon import Inherited
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Key, Slot, State
 from deploy.supervisor.state import Units
 from deploy.unit import RestartPolicy, StopPolicy, Unit
 
@@ -352,6 +352,19 @@ def test_a_later_supervisor_goes_on_from_the_journal() -> None:
     difference, actions = later.activate("flow", 1, wanted, 1.0, revive=False)
     assert [AskToStop(key("b"))] == [a for a in actions if not isinstance(a, Spawn)]
     assert (("a", "c"), ("b",)) == (difference.kept, difference.restarted)
+
+
+def test_a_later_supervisor_leaves_alone_what_it_knows_too_little_of() -> None:
+    """Of two deployments one is activated before the other, whose units are not unwanted."""
+    done = Slot(Key("b", "done"), since=0.0, state=State.ENDED, actual=unit("done"), exit=FINE)
+    running = Slot(
+        Key("b", "on"), since=0.0, state=State.RUNNING, actual=unit("on"), pid=7, ready=True
+    )
+    units = Units()
+    units.restore([done, running], 0.0)
+    assert [] == units.activate("a", 1, [], 1.0, revive=False)[1]
+    difference, actions = units.activate("b", 1, [unit("done"), unit("on")], 1.0, revive=False)
+    assert (("done", "on"), []) == (difference.kept, actions)
 
 
 def test_changes_are_told_once() -> None:
