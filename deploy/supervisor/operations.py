@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from typing import Awaitable, Callable, Dict, List, Optional, Sequence, Set
+from typing import AbstractSet, Awaitable, Callable, Dict, List, Optional, Sequence, Set
 
 from deploy.profile import Profile
 from deploy.store.path import TREE_NAME
@@ -222,7 +222,9 @@ class Operations:
                 paths=missing,
             )
         before = () if current is None else current.profile.units
-        if not self.updates.claimed(name) and disturbs(before, profile.units):
+        slots = self.engine.units.slots.items()
+        running = {key.unit for key, slot in slots if key.deployment == name and slot.pid}
+        if not self.updates.claimed(name) and disturbs(before, profile.units, running):
             self.updates.claim(name)
         activation = self.switch.activate(
             profile, creator, confirm_timeout=confirm_timeout, revision=revision, note=note
@@ -336,7 +338,8 @@ class Operations:
         return {}
 
 
-def disturbs(before: Sequence[Unit], after: Sequence[Unit]) -> bool:
-    """Whether a process would start, end or be replaced if these units came after those."""
+def disturbs(before: Sequence[Unit], after: Sequence[Unit], running: AbstractSet[str]) -> bool:
+    """Whether a process may start, end or be replaced if these units came after those, of which
+    these run."""
     fingerprints = [{unit.name: unit.fingerprint for unit in units} for units in (before, after)]
-    return fingerprints[0] != fingerprints[1]
+    return fingerprints[0] != fingerprints[1] or not fingerprints[1].keys() <= running

@@ -180,3 +180,13 @@ def test_the_lock_file_goes_with_the_supervisor(machine: Machine) -> None:
     assert machine.stop()["ok"]
     until(lambda: not machine.layout.run.exists() or not any(machine.layout.run.iterdir()), "leave")
     assert not Path(machine.layout.updates).exists()
+
+
+def test_nothing_is_started_on_a_paused_machine(machine: Machine) -> None:
+    """Also not what should run there already, by a deployment of the same."""
+    machine.start()
+    broken = machine.unit("a", "raise SystemExit(1)")
+    machine.activate(broken)
+    machine.wait("a", "failed")
+    machine.ask("pause", owner="ada@laptop")
+    assert "held" == machine.activate(broken)["code"]
