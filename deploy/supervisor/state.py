@@ -75,7 +75,6 @@ class Units:
         those that ended as they should do not.
         """
         self._unclear.discard(deployment)
-        self._unclear.discard(deployment)
         wanted = {unit.name: unit for unit in units}
         reloads: List[Action] = []
         names: Dict[str, List[str]] = {"started": [], "restarted": [], "stopped": [], "kept": []}
