@@ -105,7 +105,7 @@ def _listener(fleet: Fleet) -> Listener:
     def deployed(prepared: Prepared, result: Deployed, found: Contact) -> None:
         if out.as_json:
             out.row(deployed_json(result, prepared, found), lambda console: None)
-        else:
+        elif out.verbose or any(row.outcome != "unchanged" for row in result.machines):
             show_deployed(out, result)
 
     def refused(error: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import sys
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
@@ -20,6 +21,8 @@ from deploy.errors import (
     UpdatesHeld,
 )
 from dora.errors import DataflowError, DoraError, PlacementError, PlanFileError, StalePlan
+
+STARTING = 2.0  # seconds
 
 
 class Exit(IntEnum):
@@ -57,13 +60,19 @@ def complain(error: DoraError | DeployError) -> None:
         click.echo(error.hint.replace("\n", "\n       "), err=True)
 
 
+async def _started(work: Coroutine[Any, Any, Exit]) -> Exit:
+    """Has garbage collected again, which starting does without, once connections are made."""
+    asyncio.get_running_loop().call_later(STARTING, gc.enable)
+    return await work
+
+
 def exiting(work: Callable[..., Coroutine[Any, Any, Exit]]) -> Callable[..., None]:
     """Runs a command's coroutine and ends the process with its exit code."""
 
     @functools.wraps(work)
     def run(**arguments: Any) -> None:
         try:
-            sys.exit(asyncio.run(work(**arguments)))
+            sys.exit(asyncio.run(_started(work(**arguments))))
         except (DoraError, DeployError) as error:
             complain(error)
             sys.exit(exit_code(error))

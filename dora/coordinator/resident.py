@@ -6,6 +6,7 @@ It holds no truth: it may be killed at any time, and another one finds all that 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ Saves = Callable[[Callable[[], Concerned]], AsyncIterator[frozenset[Path]]]
 @dataclass(frozen=True)
 class Listener:
     """Whom the coordinator tells. `planned` comes before each deployment that changes something,
-    `deployed` after it; `refused` tells why what was saved is not deployed, and nothing changed."""
+    `deployed` after each, also after one that found nothing to do; `refused` tells why what was
+    saved is not deployed, and that nothing was changed."""
 
     emit: Emit
     line: Callable[[Line], None]
@@ -66,6 +68,7 @@ class Resident:
         self._inventory = read_inventory()
         self._concerned: Concerned | None = None
         self._absent: frozenset[str] = frozenset()  # from the last deployment
+        self._read_at = 0  # when the files were read last, nanoseconds since the epoch
 
     def __repr__(self) -> str:
         return f"<Resident of {self._name}>"
@@ -77,6 +80,7 @@ class Resident:
 
     async def bring_up(self, found: Contact) -> Deployed:
         """Deploys to the machines that answered. Raises DoraError or DeployError."""
+        self._read_at = time.time_ns()
         return await self._deploy(found, self._read(), found.sessions, self._listener.emit)
 
     async def stay(
@@ -108,7 +112,8 @@ class Resident:
 
     async def _gather(self, saves: Saves, asked: asyncio.Queue[frozenset[Path]]) -> None:
         async for saved in saves(self._files):
-            asked.put_nowait(saved)
+            if saved := saved or _saved_since(self._files(), self._read_at):
+                asked.put_nowait(saved)
 
     def _files(self) -> Concerned:
         assert self._concerned is not None
@@ -137,6 +142,7 @@ class Resident:
         return before.machines != self._inventory.machines
 
     async def _redeploy(self, found: Contact) -> None:
+        self._read_at = time.time_ns()
         dataflow = self._read()
         sessions = await _looked(found, self._name)
         if not sessions:
@@ -161,9 +167,22 @@ class Resident:
             result = await deploy(prepared, sessions, emit=emit, **self._options)
         finally:
             await asyncio.gather(*(look.close() for look in prepared.closures.looks.values()))
-        if first or any(row.outcome != "unchanged" for row in result.machines):
-            self._listener.deployed(prepared, result, found)
+        self._listener.deployed(prepared, result, found)
         return result
+
+
+def _saved_since(of: Concerned, moment: int) -> frozenset[Path]:
+    """The files that were saved after they had been read, before anybody watched them."""
+    found = set()
+    for path in (of.flow, of.inventory, *of.files):
+        try:
+            status = path.stat()
+        except OSError:
+            found.add(path)  # gone
+        else:
+            if max(status.st_mtime_ns, status.st_ctime_ns) >= moment:
+                found.add(path)
+    return frozenset(found)
 
 
 async def _looked(found: Contact, deployment: str) -> dict[str, Session]:

@@ -22,7 +22,8 @@ HAPPENED = {
 
 async def saves(of: Callable[[], Concerned]) -> AsyncIterator[frozenset[Path]]:
     """The files that ask for a new deployment, each time that they have come to rest, until
-    cancelled. `of` is asked each time: another deployment may concern other files."""
+    cancelled. `of` is asked each time: another deployment may concern other files. None of them is
+    what it gives first: from then on nothing is missed."""
     while True:
         roots = of().roots
         pending = Saves()
@@ -35,6 +36,8 @@ async def saves(of: Callable[[], Concerned]) -> AsyncIterator[frozenset[Path]]:
         following = aiter(watcher)
         waiting = asyncio.ensure_future(anext(following))
         try:
+            await asyncio.sleep(0)  # it watches from its first step on
+            yield frozenset()
             while of().roots == roots:
                 await asyncio.wait({waiting}, timeout=pending.due(time.monotonic()))
                 if waiting.done():
