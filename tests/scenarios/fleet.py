@@ -86,7 +86,7 @@ class Fleet:
         return {f"{row['node']}@{row['machine']}": row["pid"] for row in rows}
 
     def lines(self, node: str, *, code: int = 0) -> list[str]:
-        done = self.dora("logs", "--node", node, "--tail", "1000", "--json", code=code)
+        done = self.dora("logs", "--node", node, "--tail", "100000", "--json", code=code)
         return [json.loads(row)["line"] for row in done.stdout.splitlines()]
 
     def assert_nothing_is_left(self) -> None:
