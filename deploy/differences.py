@@ -22,6 +22,7 @@ SETTINGS = (
     "order",
     "sockets",
     "watchdog",
+    "memory",
     "health",
 )
 UNSHOWN = ("cwd", "sockets", "health")  # of settings, their values

@@ -94,6 +94,7 @@ class Unit:
     secrets: Tuple[Secret, ...] = ()
     health: Tuple[HealthCommand, ...] = ()  # one after the other
     reload: Optional[str] = None  # the path of what its process takes over without a restart
+    memory: int = 0  # bytes that its processes may use together before they are killed; 0: any
 
     @property
     def fingerprint(self) -> str:
@@ -133,7 +134,7 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("rank", "sockets", "watchdog", "health", "secrets", "reload"):
+        for name in ("rank", "sockets", "watchdog", "health", "secrets", "reload", "memory"):
             if not data[name]:
                 del data[name]
         return data
@@ -171,6 +172,7 @@ class Unit:
         if type(unit.order) is not int:
             raise TypeError(f"expected a whole number, got {unit.order!r}")
         _whole(unit.rank)
+        _whole(unit.memory)
         return unit
 
 

@@ -26,7 +26,7 @@ from typing import (
     Tuple,
 )
 
-from deploy.supervisor import logs
+from deploy.supervisor import cgroups, logs
 from deploy.supervisor.actions import (
     Action,
     AskStatus,
@@ -44,9 +44,11 @@ from deploy.supervisor.layout import Layout
 from deploy.supervisor.notify import Notifications
 from deploy.supervisor.process import Processes, SpawnFailed, cores_of
 from deploy.supervisor.restart import Exit
+from deploy.supervisor.rounds import Rounds
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.sockets import Place, SocketFailed, Sockets, decide
 from deploy.supervisor.state import Difference, Units
+from deploy.supervisor.usage import Excess
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         self.layout = layout
         self.units = Units()
-        self._processes = Processes(layout, mortal=mortal)
+        self._groups = cgroups.find(layout.root)
+        self._processes = Processes(layout, mortal=mortal, groups=self._groups)
         self._exits = Exits(loop, self._exited)
         self.examiner = Examiner(loop, layout, self._examined)
         self.notifications = Notifications(
@@ -96,6 +99,7 @@ class Engine:
         self._reloads: Dict[Key, List[asyncio.Future[bool]]] = {}
         self._epoch = time.time() - clock()
         self._shrink = loop.call_later(SHRINK_EVERY, self._shrink_logs)
+        self._rounds = Rounds(loop, self.units.slots, self._groups, self._exceeded, clock)
 
     # what should run
 
@@ -186,6 +190,7 @@ class Engine:
     def states(self, deployment: Optional[str] = None) -> List[Dict[str, Any]]:
         """The records of all units, or of one deployment's."""
         keys = [key for key in self.units.slots if deployment in (None, key.deployment)]
+        self._rounds.refresh()
         return [self.state(key) for key in sorted(keys)]
 
     def state(self, key: Key) -> Dict[str, Any]:
@@ -210,6 +215,8 @@ class Engine:
             "status": slot.status,
             "last_lines": list(slot.last_lines),
             "cores": [] if slot.pid is None else cores_of(slot.pid),
+            **self._rounds.figures(key),
+            "memory_limit": (unit.memory if unit is not None else 0) or None,
             "ready": slot.ready,
             "late": slot.late,
             "health": None if check is None else check.to_json(),
@@ -244,6 +251,9 @@ class Engine:
         self.examiner.close()
         self._exits.close()
         self._shrink.cancel()
+        self._rounds.close()
+        if self._groups is not None:
+            self._groups.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -255,6 +265,7 @@ class Engine:
         exit = Exit() if returncode is None else Exit.from_returncode(returncode)
         for key, slot in list(self.units.slots.items()):
             if (slot.pid, slot.start) == (pid, start):
+                exit = self._rounds.explain(key, exit)
                 log.info("%s (pid %d) %s", key, pid, exit)
                 lines = [] if exit.clean else self._ending(key)
                 self._perform(self.units.exited(key, pid, exit, self._clock(), lines))
@@ -288,6 +299,10 @@ class Engine:
 
     def _alive(self, key: Key) -> None:
         self.units.alive(key, self._clock())  # a tick that comes too early finds nothing to do
+
+    def _exceeded(self, excess: Excess) -> None:
+        log.warning("%s uses %d bytes, %d are allowed", *excess)
+        self._perform(self.units.exceeded(*excess, self._clock()))
 
     def _said(self, key: Key, text: str) -> None:
         # Not worth a write of the journal each time: units say it again when it changes.

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from deploy.supervisor.cgroups import ENTER, Groups
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.links import link_tree
 from deploy.supervisor.logs import rotate
@@ -76,9 +77,12 @@ class SpawnFailed(Exception):
 class Processes:
     """Starts units' processes and reaches them. `mortal`: they die with this process."""
 
-    def __init__(self, layout: Layout, *, mortal: bool = False) -> None:
+    def __init__(
+        self, layout: Layout, *, mortal: bool = False, groups: Optional[Groups] = None
+    ) -> None:
         self.layout = layout
         self.mortal = mortal
+        self._groups = groups
         self._secrets = Secrets(layout)
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
 
@@ -102,6 +106,7 @@ class Processes:
         if sockets:
             given = ",".join(map(str, sockets))
             argv = [sys.executable, "-I", "-S", "-c", LISTEN, given, *argv]
+        argv = [*self._entrance(key, unit), *argv]
         cwd = private(Path(unit.cwd))
         if unit.links is not None:
             link_tree(self.layout.store, self.layout.tree(unit.links), cwd)
@@ -155,6 +160,16 @@ class Processes:
                 raise SpawnFailed("cores are named but taskset is missing; install util-linux")
             argv = [taskset, "-c", ",".join(map(str, unit.cores)), *argv]
         return argv
+
+    def _entrance(self, key: Key, unit: Unit) -> List[str]:
+        """What puts a unit into a control group of its own, if it needs one and we may make it."""
+        if self._groups is None or not unit.memory:
+            return []
+        try:
+            return ["/bin/sh", "-c", ENTER, str(self._groups.make(key, unit.memory))]
+        except OSError as error:  # then somebody looks at what it uses
+            logger.warning("%s: no control group for it: %s", key, error)
+            return []
 
     def environment(self, key: Key, unit: Unit, restarts: int) -> Dict[str, str]:
         environment = base_environment()
@@ -241,7 +256,10 @@ class Processes:
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def clean(self, key: Key) -> None:
-        """Removes the control pipe, and the note of a hold, of a unit that has no process."""
+        """Removes the control pipe, the note of a hold and the control group of a unit that has no
+        process."""
+        if self._groups is not None:
+            self._groups.remove(key)
         remove(self.layout.control(*key))
         remove(self.layout.hold(*key))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, Mapping, Optional, Union
 
 from deploy.unit import RestartPolicy
@@ -15,12 +15,15 @@ SHORTEST_DELAY = 0.1  # seconds, from the second restart in a row: a broken unit
 class Exit:
     """How a process ended: an exit code, a signal's name, or neither when nobody could see it.
 
-    `reason` is `watchdog` when it was killed because its watchdog had expired.
+    `reason` is why it was killed: `watchdog`, because that had expired; `memory`, because it `used`
+    more bytes than its `limit`; `oom`, by the kernel, because the machine had no memory left.
     """
 
     code: Optional[int] = None
     signal: Optional[str] = None
     reason: Optional[str] = None
+    used: Optional[int] = None
+    limit: Optional[int] = None
 
     @property
     def clean(self) -> bool:
@@ -31,7 +34,16 @@ class Exit:
         return self.code is not None or self.signal is not None or self.reason is not None
 
     def __str__(self) -> str:
-        return self._how if self.reason is None else f"{self._how} ({self.reason})"
+        return self._how if self.reason is None else f"{self._how} ({self._why})"
+
+    @property
+    def _why(self) -> str:
+        if self.reason == "oom":
+            return "out of memory: the machine had none left"
+        if self.reason != "memory" or self.limit is None:
+            return str(self.reason)
+        used = "" if self.used is None else f"{mebibytes(self.used)} used, "
+        return f"memory: {used}{mebibytes(self.limit)} allowed"
 
     @property
     def _how(self) -> str:
@@ -52,13 +64,16 @@ class Exit:
             return cls(signal=f"SIG{-returncode}")
 
     def to_json(self) -> Optional[Dict[str, Any]]:
-        shown = {"code": self.code, "signal": self.signal, "reason": self.reason}
-        return {name: value for name, value in shown.items() if value is not None} or None
+        return {name: value for name, value in asdict(self).items() if value is not None} or None
 
     @classmethod
     def from_json(cls, data: Optional[Mapping[str, Any]]) -> Exit:
         data = data or {}
-        return cls(data.get("code"), data.get("signal"), data.get("reason"))
+        return cls(**{field.name: data.get(field.name) for field in fields(cls)})
+
+
+def mebibytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 @dataclass(frozen=True)

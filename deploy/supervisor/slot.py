@@ -66,6 +66,7 @@ class Slot:
     last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
     beat: Optional[float] = None  # when it last showed that it lives, since it is ready
     hung: bool = False  # its watchdog expired
+    excess: Optional[Tuple[int, int]] = None  # it is killed for bytes used, and allowed
     answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
     again: bool = False  # somebody asked for a restart
     done: bool = False  # its deployment has done its work: it ends, and is not started again
@@ -91,6 +92,11 @@ class Slot:
     def leaving(self) -> bool:
         """Whether a process is there that was asked to leave, or will be."""
         return self.doomed or (self.pid is not None and self.state is State.STOPPING)
+
+    @property
+    def forced(self) -> bool:
+        """Whether it is being killed for what it did: nobody has asked it to leave."""
+        return self.hung or self.excess is not None
 
     @property
     def given_up(self) -> bool:
@@ -161,6 +167,7 @@ class Slot:
             "status": self.status,
             "last_lines": self.last_lines,
             "hung": self.hung,
+            "excess": self.excess,
             "answer_by": self.answer_by,
             "again": self.again,
             "done": self.done,
@@ -173,13 +180,15 @@ class Slot:
         """Raises KeyError, TypeError or ValueError on anything that `to_json` cannot have made.
 
         A unit that was being stopped is asked again: nobody knows how far the ladder was. One that
-        was being killed by its watchdog is.
+        was being killed, by its watchdog or for its memory, is.
         """
         state = State(data["state"])
         again = bool(data["again"])
         deadline = _maybe(float, data["deadline"])
         hung = bool(data.get("hung", False))
-        if state is State.STOPPING and not hung:
+        excess = data.get("excess")
+        forced = hung or excess is not None
+        if state is State.STOPPING and not forced:
             state = State.RUNNING if data["ready"] else State.STARTING
             again = True
             deadline = None
@@ -202,11 +211,12 @@ class Slot:
             status=data.get("status"),
             last_lines=tuple(str(line) for line in data.get("last_lines", ())),
             hung=hung,
+            excess=None if excess is None else (int(excess[0]), int(excess[1])),
             answer_by=_maybe(float, data.get("answer_by")),
             again=again,
             done=bool(data.get("done", False)),
-            step=Step.ABORTED if hung else None,
-            deadline=(deadline or 0.0) if hung else deadline,
+            step=Step.ABORTED if forced else None,
+            deadline=(deadline or 0.0) if forced else deadline,
         )
 
 

@@ -27,7 +27,7 @@ from deploy.supervisor.actions import (
     Signal,
     Spawn,
 )
-from deploy.supervisor.restart import Again, Exit, decide
+from deploy.supervisor.restart import Again, Exit, decide, mebibytes
 from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
 
@@ -246,6 +246,19 @@ class Units:
         if slot is not None and slot.ready:
             slot.beat = now
 
+    def exceeded(self, key: Key, used: int, limit: int, now: float) -> List[Action]:
+        """The unit uses more memory than it may: killed at once, as what it would still do needs
+        more. It ends as the restart policy says."""
+        slot = self.slots.get(key)
+        if slot is None or slot.pid is None or slot.step is not None:
+            return []
+        slot.excess = used, limit
+        slot.error = f"memory: {mebibytes(used)} used, {mebibytes(limit)} allowed"
+        slot.step, slot.deadline = Step.KILLED, None
+        slot.move(State.STOPPING, now)
+        self._changed.add(key)
+        return [Signal(key, slot.pid, signal.SIGKILL)]
+
     def said(self, key: Key, text: str) -> bool:
         """The unit said what it is at. Whether that is news; nothing follows from it."""
         slot = self.slots.get(key)
@@ -269,15 +282,19 @@ class Units:
         if slot is None or slot.pid != pid:
             return []  # of a process that we were told of before
         self._changed.add(key)
-        leaves = slot.doomed if slot.hung else slot.leaving
+        leaves = slot.doomed if slot.forced else slot.leaving
         if slot.hung:
             exit = replace(exit, reason="watchdog")
+        if slot.excess is not None:
+            used, limit = slot.excess
+            exit = replace(exit, reason="memory", used=used, limit=limit)
         if slot.ready:
             slot.window = now  # from here on it is trying to become ready once more
         slot.exit = exit
         slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
         slot.beat, slot.hung, slot.answer_by, slot.leave_by = None, False, None, None
+        slot.excess = None
         if slot.wanted is not None and slot.done and slot.same:
             self._finished(slot, exit, now)
         elif slot.wanted is not None and leaves:

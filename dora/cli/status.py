@@ -18,7 +18,10 @@ from dora.cli.logs import only_deployment
 from dora.coordinator.status import NodeStatus, Status, status
 from dora.protocol.traffic import Traffic
 
-TITLES = ["DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED", "CORES"]
+TITLES = [
+    *("DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED"),
+    *("CPU", "MEMORY", "CORES"),
+]
 COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "yellow"}
 
 
@@ -53,7 +56,7 @@ def _json(result: Status) -> dict[str, Any]:
 
 
 def _row(row: NodeStatus) -> dict[str, Any]:
-    data = {**asdict(row), "cores": list(row.cores)}
+    data = {**asdict(row), "cores": list(row.cores), "last_lines": list(row.last_lines)}
     del data["traffic"]
     return data
 
@@ -100,6 +103,8 @@ def _table(console: Console, result: Status) -> None:
             _age(row),
             str(row.restarts or ""),
             str(row.traffic.dropped or "") if row.traffic else "",
+            "" if row.cpu is None else f"{row.cpu:.0%}",
+            _memory(row),
             cores_text(row.cores),
         )
     console.print(table)
@@ -116,6 +121,14 @@ def _age(row: NodeStatus) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def _memory(row: NodeStatus) -> str:
+    """What it uses, of what it may; `41/512 MiB`."""
+    if row.rss is None:
+        return ""
+    used, limit = (round(size / 2**20) for size in (row.rss, row.memory_limit or 0))
+    return f"{used}/{limit} MiB" if row.memory_limit else f"{used} MiB"
 
 
 def cores_text(cores: tuple[int, ...]) -> str:

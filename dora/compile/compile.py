@@ -150,6 +150,7 @@ def _machine(
                 # Held by the supervisor, so that readers may come before their producer, and find
                 # it again after it was killed.
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
+                memory=node.deploy.memory or 0,
                 health=health,
                 checks=checks,
             )
@@ -177,6 +178,7 @@ def _unit(
     order: int = 0,
     rank: int = 0,
     sockets: tuple[Socket, ...] = (),
+    memory: int = 0,
     health: tuple[HealthCommand, ...] = (),
     checks: Mapping[str, Source] | None = None,
 ) -> UnitSpec:
@@ -194,6 +196,7 @@ def _unit(
         order=order,
         rank=rank,
         sockets=sockets,
+        memory=memory,
         health=health,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})

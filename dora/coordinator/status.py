@@ -32,6 +32,11 @@ class NodeStatus:
     generation: int | None = None
     error: str | None = None
     exit: Mapping[str, Any] | None = None
+    last_lines: tuple[str, ...] = ()  # of its log, if its last end was an error
+    rss: int | None = None  # bytes in memory
+    memory_peak: int | None = None
+    memory_limit: int | None = None
+    cpu: float | None = None  # a share of one core
     traffic: Traffic | None = None  # since the process started; None if it has not said
     reason: str | None = None  # of its placement
     infrastructure: bool = False  # a router, not a node of the flow file
@@ -175,6 +180,8 @@ def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
         "cores": tuple(state.get("cores") or ()),
         "error": state.get("error"),
         "exit": state.get("exit"),
+        "last_lines": tuple(state.get("last_lines") or ()),
+        **{name: state.get(name) for name in ("rss", "memory_peak", "memory_limit", "cpu")},
         "traffic": _traffic(state.get("status")),
     }
 

@@ -103,7 +103,6 @@ WITHOUT_EFFECT = {
     "health_check_timeout": "whether a node is alive is not asked of it yet",
     "finish_grace_secs": "nodes may work on as long as they like after their inputs have closed",
     "output_rates": "placement does not weigh traffic yet",
-    "memory": "memory is not limited yet",
     "working_dir": "a node works in its own folder below `state/`",
 }
 

@@ -39,6 +39,7 @@ def test_any_change_changes_the_fingerprint() -> None:
         {"sockets": (Socket("s", "s"),)},
         {"sockets": (Socket("s", "s", "seqpacket"),)},
         {"watchdog": 2.0},
+        {"memory": 5},
     ]
     prints = {replace(UNIT, **change).fingerprint for change in changes}  # type: ignore[arg-type]
     assert len(changes) == len(prints - {UNIT.fingerprint})
@@ -63,7 +64,7 @@ def test_sockets_survive_json_and_their_paths_are_rendered() -> None:
 
 def test_what_a_unit_does_not_use_is_not_in_its_json() -> None:
     """A supervisor of an earlier version reads it, and fingerprints stay what they were."""
-    assert {"sockets", "watchdog", "health"}.isdisjoint(UNIT.to_json())
+    assert {"sockets", "watchdog", "health", "memory"}.isdisjoint(UNIT.to_json())
 
 
 def test_how_its_health_is_judged_is_no_reason_to_restart_a_unit() -> None:

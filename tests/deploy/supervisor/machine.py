@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from deploy import agent
 from deploy.profile import Profile
+from deploy.supervisor import cgroups
 from deploy.supervisor.journal import find_orphans
 from deploy.supervisor.layout import Layout
 from deploy.unit import RestartPolicy, StopPolicy, Unit
@@ -48,6 +49,17 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def removed(group: Path) -> bool:
+    """Whether the control group has gone; its last process may still be on its way out."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class Client:
@@ -240,6 +252,11 @@ class Machine:
             time.sleep(0.02)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.layout.run, ignore_errors=True)
+        groups = cgroups.find(self.layout.root)
+        if groups is not None and groups.base.is_dir():
+            left = [path for path in groups.base.iterdir() if path.is_dir()]
+            until(lambda: not [path for path in left if not removed(path)], "the groups' end")
+            groups.close()
 
     def _supervisors(self) -> set[int]:
         """Every process whose command line names our root."""
