@@ -119,17 +119,20 @@ class Participation:
             sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
         return self._tell(Traffic.of(self.stream.traffic(), sent))
 
-    def end_dataflow(self) -> None:
+    def end_dataflow(self) -> bool:
         """Asks all nodes of the dataflow to end, and not to come back; this one, too. Machines
-        whose link is cut at the moment, or to which no edge leads, do not hear it."""
+        whose link is cut at the moment, or to which no edge leads, do not hear it. Whether a
+        supervisor here does, which then stops this node, too."""
         self._dataflow_ends = True
         if self.config.zenoh is not None:
             from dora.communication.presence import tell_end
 
             layer: Any = self._layers.get("zenoh")
             tell_end(layer.session, self.config.dataflow)
-        if not notify_done():
+        heard = notify_done()
+        if not heard:
             logger.warning("no supervisor hears that the dataflow is to end; only this node does")
+        return heard
 
     def finish(self, output: str) -> None:
         """Tells the readers of one output that nothing more will come. May be called twice.

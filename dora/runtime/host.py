@@ -37,7 +37,8 @@ _SELECT_LIMIT = 1024  # select cannot take fds from here on
 
 class Host:
     """`run` returns when all operators have ended, or after a stop. `stop_all` is called when an
-    operator asks for the end of the whole dataflow. `clock`: monotonic seconds."""
+    operator asks for the end of the whole dataflow, and tells whether somebody hears that. `clock`:
+    monotonic seconds."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Host:
         scheduler: Scheduler,
         crew: Crew,
         mailbox: Mailbox,
-        stop_all: Callable[[str], None],
+        stop_all: Callable[[str], bool],
         reloads: Reloads,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +64,7 @@ class Host:
         self._beside = 0  # calls that go on in threads, or await
         self._awaited: list[tuple[Task, Awaitable[DoraStatus]]] = []
         self._stopping = False
+        self._asked = inf  # until when we wait to be stopped, after an operator's STOP_ALL
         self._quiet: float | None = None  # when all had stopped but calls that go on
         self._epoll = select.epoll()
         self._epoll.register(stream.fileno(), select.EPOLLIN)
@@ -262,8 +264,11 @@ class Host:
         elif status is DoraStatus.STOP:
             self._crew.end(operator)
         elif status is DoraStatus.STOP_ALL:
-            self._stop_all(operator.config.id)
-            self._stop(stop_event("MANUAL"))
+            # Whoever keeps the nodes running stops all of them, us too; leaving before it has asked
+            # would look like a node that is deaf.
+            heard = self._stop_all(operator.config.id)
+            self._asked = min(self._asked, self._clock() + (GRACE if heard else 0.0))
+            operator.stopping = True
             self._crew.end(operator)
         elif operator.attention:
             self._attend(operator)
@@ -276,8 +281,11 @@ class Host:
 
     def is_over(self, busy: bool) -> bool:
         """Whether nothing is left to do."""
+        if not self._stopping and self._clock() >= self._asked:
+            self._stop(stop_event("MANUAL"))
+            return False
         if self._crew.live == 0:
-            return True
+            return self._stopping or self._asked == inf
         if not self._stopping or busy or self._awaited:
             self._quiet = None
             return False
@@ -297,6 +305,7 @@ class Host:
             self._scheduler.deadline(),
             self._crew.next_restart(),
             self._quiet,
+            inf if self._stopping else self._asked,
         )
         when = min((it for it in whens if it is not None), default=inf)
         return None if when == inf else max(when - self._clock(), 0.0)

@@ -105,6 +105,6 @@ def _descriptor(node: NodeConfig) -> dict[str, Any]:
     return dict(summary.descriptor) if summary else {}
 
 
-def _stop_all(part: Participation, operator: str) -> None:
+def _stop_all(part: Participation, operator: str) -> bool:
     logger.info("operator %s ends the dataflow", operator)
-    part.end_dataflow()
+    return part.end_dataflow()
