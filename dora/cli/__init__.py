@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import gc as garbage  # `gc` is what this package calls its command, once that is loaded
 import importlib
 from typing import Any
 
@@ -42,11 +42,11 @@ class _Commands(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         # Starting makes no garbage, and looking for some took a seventh of its time; `exits` has
         # it collected again where a command stays.
-        gc.disable()
+        garbage.disable()
         try:
             return super().main(*args, **extra)
         finally:
-            gc.enable()
+            garbage.enable()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
