@@ -24,6 +24,7 @@ def validate(dataflow: Dataflow) -> Found:
     cycle_errors, cycle_warnings = _starvation(dataflow)
     errors = [*cycle_errors, *_near(dataflow)]
     warnings = [*cycle_warnings, *_unread(dataflow), *_undeclared(dataflow), *_silent(dataflow)]
+    warnings += _unscheduled(dataflow)
     return Found(tuple(sorted(errors)), tuple(sorted(warnings)))
 
 
@@ -125,6 +126,25 @@ def _silent(dataflow: Dataflow) -> Iterator[Issue]:
                 if not wired:
                     message = f"the operator {vertex} has no inputs: it never gets to run"
                     yield operator.mark.issue(message, "give it an input, such as a timer")
+
+
+def _unscheduled(dataflow: Dataflow) -> Iterator[Issue]:
+    """What operators ask of their scheduler, and nothing comes of."""
+    for node in dataflow.nodes.values():
+        for operator in node.operators:
+            if operator.priority and node.scheduler == "fifo":
+                yield operator.mark.issue(
+                    f"the priority of the operator {operator.id} has no effect: {node.id} calls "
+                    "its operators in turns",
+                    "write `scheduler: priority` or `scheduler: edf` in the node",
+                )
+            timed = operator.deadline or any(it.deadline for it in operator.inputs.values())
+            if operator.on_deadline_miss != "run" and not timed:
+                yield operator.mark.issue(
+                    f"the operator {operator.id} says what to do on_deadline_miss, and has no "
+                    "deadline",
+                    "give it one, such as `deadline: 20ms`",
+                )
 
 
 def _vertex_marks(dataflow: Dataflow) -> dict[str, Mark]:

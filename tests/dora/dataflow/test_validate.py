@@ -157,6 +157,27 @@ def test_an_operator_without_inputs_is_a_warning() -> None:
     ] == warnings(text)
 
 
+def test_what_no_scheduler_heeds_is_a_warning() -> None:
+    """A priority among operators that take turns; an answer to deadlines that there are none of."""
+    text = """\
+nodes:
+  - id: rt
+    operators:
+      - {id: a, python: a.py, priority: 3, inputs: {t: dora/timer/secs/1}}
+      - {id: b, python: a.py, on_deadline_miss: skip, inputs: {t: dora/timer/secs/1}}
+      - id: c
+        python: a.py
+        on_deadline_miss: skip
+        inputs: {t: {source: dora/timer/secs/1, deadline: 1ms}}
+"""
+    assert [
+        "f.yml:4:14: the priority of the operator a has no effect: rt calls its operators in "
+        "turns; write `scheduler: priority` or `scheduler: edf` in the node",
+        "f.yml:5:14: the operator b says what to do on_deadline_miss, and has no deadline; "
+        "give it one, such as `deadline: 20ms`",
+    ] == warnings(text)
+
+
 def test_thousands_of_operators_are_checked_in_reasonable_time() -> None:
     """A chain of them, each feeding the next: no check takes a time that grows with its square."""
     count = 1500
