@@ -30,6 +30,7 @@ from dora.protocol.supervision import (
 )
 from dora.protocol.traffic import Traffic
 from dora.protocol.updates import Hold
+from dora.pulse import Pulse
 from dora.reporter import Reporter
 from dora.sample import Draft
 from dora.stream import EventStream
@@ -79,7 +80,9 @@ class Participation:
                 name: [self._layers.publish(layer, self._route(name), out) for layer in out.layers]
                 for name, out in config.outputs.items()
             }
-            self.shortcuts = _shortcuts(self._publishers)
+            self._pulse = Pulse.from_environment()
+            # the short way tells nobody that something was sent
+            self.shortcuts = {} if self._pulse else _shortcuts(self._publishers)
             self._presence = self._announce()
             self._control = ControlPipe.from_environment()
             notify_ready()
@@ -95,6 +98,7 @@ class Participation:
             self._control,
             ignore_timers_at_end=self.ignores_timers_at_end,
             lasting=lasting,
+            pulse=self._pulse,
         )
         supervised = NOTIFY_SOCKET in os.environ
         self._reporter = Reporter(self._traffic, notify_status) if supervised else None
@@ -104,7 +108,7 @@ class Participation:
         timestamp = time.time_ns()
         for publisher in self._publishers[output]:
             publisher.send(value, metadata, timestamp)
-        self._sent[output] += 1
+        self._count(output)
 
     def draft(self, output: str, nbytes: int) -> Draft:
         """Memory for one message. Raises KeyError for an output that the node does not have."""
@@ -112,6 +116,8 @@ class Participation:
 
     def _count(self, output: str) -> None:
         self._sent[output] += 1
+        if self._pulse is not None:
+            self._pulse.sign()
 
     def _traffic(self) -> Traffic:
         sent = dict(self._sent)
@@ -238,6 +244,10 @@ class Participation:
                     text = ", ".join(sorted(missing))
                     logger.warning("starting although nobody is there yet to read: %s", text)
                     return
+                if self._pulse is not None:
+                    self._pulse.sign()
+                    due = self._pulse.due
+                    left = left if due is None else min(left, max(due - time.monotonic(), 0.0))
                 ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
                 asked = self._control is not None and self._control.fileno() in ready
                 if asked and self._control is not None and self._control.asked_to_stop():

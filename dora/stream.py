@@ -25,6 +25,7 @@ from dora.inputs import Inputs
 from dora.protocol.config import InputConfig
 from dora.protocol.supervision import RELOAD, STOP, ControlPipe
 from dora.protocol.traffic import InputTraffic
+from dora.pulse import Pulse
 from dora.timers import Timers
 
 logger = logging.getLogger("dora")
@@ -37,7 +38,8 @@ _SELECT_LIMIT = 1024  # select cannot take fds from here on
 class EventStream:
     """`clock` is monotonic, in nanoseconds. Timers start when the stream is made.
 
-    A `lasting` stream ends when it is stopped, and not when all inputs have closed.
+    A `lasting` stream ends when it is stopped, and not when all inputs have closed. Who asks for
+    events shows by that, through `pulse`, that the program does not hang.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class EventStream:
         *,
         ignore_timers_at_end: bool = False,
         lasting: bool = False,
+        pulse: Pulse | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._clock = clock
         self._config = inputs
         self._subscriptions = subscriptions
         self._control = control
+        self._pulse = pulse
         now = clock()
         timers = {name: i for name, i in inputs.items() if i.interval is not None}
         self._timers = Timers(
@@ -75,7 +79,8 @@ class EventStream:
         self.reloads: list[str] = []  # other code that a runtime is to take over
         self._received = dict.fromkeys(inputs, 0)
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
-        self._plain = not timers and not any(i.timeout for i in inputs.values())
+        endless = not timers and not any(i.timeout for i in inputs.values())
+        self._plain = endless and pulse is None
         self._epoll = select.epoll()
         self._seen: list[tuple[int, int]] = []  # what `wait` found ready
         self._names: dict[int, str] = {}
@@ -100,12 +105,15 @@ class EventStream:
         return self._epoll.fileno()
 
     def deadline(self) -> float | None:
-        """Monotonic seconds at which `take` will have something even if nothing arrives."""
+        """Monotonic seconds at which `take` will have something even if nothing arrives, or is to
+        be called as a sign of life."""
         if self._pending:
             return 0.0
         deadlines = [self._inputs.deadline()]
         tick = None if self._allowance is not None else self._timers.deadline()
         deadlines.append(None if tick is None else tick / 1e9)
+        if self._pulse is not None and not self._ended:
+            deadlines.append(self._pulse.due)
         return min((d for d in deadlines if d is not None), default=None)
 
     def follow(self, owner: object) -> Iterator[Event]:
@@ -170,6 +178,8 @@ class EventStream:
 
     def take(self) -> Event | None:
         """The next event, or None if there is none at the moment (or `ended`). Never blocks."""
+        if self._pulse is not None:
+            self._pulse.sign()
         if self._pending:
             return self._pending.popleft()
         if self._ended:
@@ -200,6 +210,8 @@ class EventStream:
             return self._pending.popleft()
         if self._allowance is not None:
             self._ended = True  # the stop was said, and nothing waits any more
+            if self._pulse is not None:
+                self._pulse.end()
         return None
 
     def wait(self, seconds: float | None) -> None:
@@ -235,6 +247,8 @@ class EventStream:
     def close(self) -> None:
         """Gives the epoll back; subscriptions belong to their layers. May be called twice."""
         self._ended = True
+        if self._pulse is not None:
+            self._pulse.end()
         self._pending.clear()
         self._epoll.close()
 

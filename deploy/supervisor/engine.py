@@ -83,6 +83,7 @@ class Engine:
             layout,
             on_ready=self._ready,
             on_alive=self._alive,
+            on_unwatched=self._unwatched,
             on_status=self._said,
             on_store=self._stored,
             on_done=self._done,
@@ -299,6 +300,10 @@ class Engine:
 
     def _alive(self, key: Key) -> None:
         self.units.alive(key, self._clock())  # a tick that comes too early finds nothing to do
+
+    def _unwatched(self, key: Key) -> None:
+        self.units.unwatch(key)
+        self._after()
 
     def _exceeded(self, excess: Excess) -> None:
         log.warning("%s uses %d bytes, %d are allowed", *excess)

@@ -25,9 +25,9 @@ class Notifications:
     Beside what sd_notify knows there is X_DEPLOYMENT=done, for `on_done(key)`: the deployment that
     the unit belongs to has done its work.
 
-    `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, `on_status(key, text)` for
-    STATUS=text, and for FDSTORE=1 with FDNAME `on_store(key, name, descriptor)`; the descriptor is
-    the callee's.
+    `on_ready(key)` is for READY=1, `on_alive(key)` for WATCHDOG=1, `on_unwatched(key)` for
+    WATCHDOG_USEC=0, `on_status(key, text)` for STATUS=text, and for FDSTORE=1 with FDNAME
+    `on_store(key, name, descriptor)`; the descriptor is the callee's.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Notifications:
         *,
         on_ready: Callable[[Key], None],
         on_alive: Callable[[Key], None],
+        on_unwatched: Callable[[Key], None],
         on_status: Callable[[Key, str], None],
         on_store: Callable[[Key, str, int], None],
         on_done: Callable[[Key], None],
@@ -46,6 +47,7 @@ class Notifications:
         self._layout = layout
         self._on_ready = on_ready
         self._on_alive = on_alive
+        self._on_unwatched = on_unwatched
         self._on_status = on_status
         self._on_store = on_store
         self._on_done = on_done
@@ -124,6 +126,8 @@ class Notifications:
                     self._on_status(key, line[len(b"STATUS=") :].decode(errors="replace"))
             if b"WATCHDOG=1" in lines:
                 self._on_alive(key)
+            if b"WATCHDOG_USEC=0" in lines:
+                self._on_unwatched(key)
             if b"READY=1" in lines:
                 self._on_ready(key)
             if any(line.startswith(b"ERRNO=") for line in lines):

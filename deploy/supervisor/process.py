@@ -4,9 +4,10 @@ What a unit finds in its environment beside its own `env`: HOME, PATH, LANG, USE
 DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave, `status` to say READY=1 again
 if it is; other lines are to be ignored), NOTIFY_SOCKET (sd_notify's), DEPLOY_RESTARTS (how often it
 was restarted), DEPLOY_FINGERPRINT (by which supervisors know it), WATCHDOG_USEC if it has a
-watchdog (sd_watchdog_enabled's), DEPLOY_UPDATES and DEPLOY_HOLD (a file to lock, and one for a
-note, to hold updates up: see `deploy.supervisor.updates`), and LISTEN_FDS, LISTEN_FDNAMES,
-LISTEN_PID if it has sockets (sd_listen_fds').
+watchdog (sd_watchdog_enabled's; by WATCHDOG_USEC=0 it says that it wants none any more),
+DEPLOY_UPDATES and DEPLOY_HOLD (a file to lock, and one for a note, to hold updates up: see
+`deploy.supervisor.updates`), and LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID if it has sockets
+(sd_listen_fds').
 """
 
 from __future__ import annotations

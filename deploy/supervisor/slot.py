@@ -65,6 +65,7 @@ class Slot:
     status: Optional[str] = None  # what the process last said of itself; whatever that means
     last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
     beat: Optional[float] = None  # when it last showed that it lives, since it is ready
+    unwatched: bool = False  # its process wants no watchdog any more
     hung: bool = False  # its watchdog expired
     excess: Optional[Tuple[int, int]] = None  # it is killed for bytes used, and allowed
     answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
@@ -110,7 +111,7 @@ class Slot:
         """When it counts as hung, unless it shows before that it lives."""
         if self.pid is None or self.actual is None or not self.actual.watchdog:
             return None
-        if self.beat is None or not self.ready or self.step is not None:
+        if self.beat is None or not self.ready or self.unwatched or self.step is not None:
             return None
         return self.beat + self.actual.watchdog
 
@@ -166,6 +167,7 @@ class Slot:
             "error": self.error,
             "status": self.status,
             "last_lines": self.last_lines,
+            "unwatched": self.unwatched,
             "hung": self.hung,
             "excess": self.excess,
             "answer_by": self.answer_by,
@@ -210,6 +212,7 @@ class Slot:
             error=data["error"],
             status=data.get("status"),
             last_lines=tuple(str(line) for line in data.get("last_lines", ())),
+            unwatched=bool(data.get("unwatched", False)),
             hung=hung,
             excess=None if excess is None else (int(excess[0]), int(excess[1])),
             answer_by=_maybe(float, data.get("answer_by")),

@@ -246,6 +246,13 @@ class Units:
         if slot is not None and slot.ready:
             slot.beat = now
 
+    def unwatch(self, key: Key) -> None:
+        """The unit said that its watchdog is to leave it alone from now on."""
+        slot = self.slots.get(key)
+        if slot is not None and slot.pid is not None:
+            slot.unwatched = True
+            self._changed.add(key)
+
     def exceeded(self, key: Key, used: int, limit: int, now: float) -> List[Action]:
         """The unit uses more memory than it may: killed at once, as what it would still do needs
         more. It ends as the restart policy says."""
@@ -294,7 +301,7 @@ class Units:
         slot.error = slot.error if slot.step is Step.KILLED else None
         slot.pid, slot.ready, slot.step, slot.deadline = None, False, None, None
         slot.beat, slot.hung, slot.answer_by, slot.leave_by = None, False, None, None
-        slot.excess = None
+        slot.excess, slot.unwatched = None, False
         if slot.wanted is not None and slot.done and slot.same:
             self._finished(slot, exit, now)
         elif slot.wanted is not None and leaves:

@@ -151,6 +151,7 @@ def _machine(
                 # it again after it was killed.
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
                 memory=node.deploy.memory or 0,
+                watchdog=node.health_check_timeout or 0.0,
                 health=health,
                 checks=checks,
             )
@@ -179,6 +180,7 @@ def _unit(
     rank: int = 0,
     sockets: tuple[Socket, ...] = (),
     memory: int = 0,
+    watchdog: float = 0.0,
     health: tuple[HealthCommand, ...] = (),
     checks: Mapping[str, Source] | None = None,
 ) -> UnitSpec:
@@ -197,6 +199,7 @@ def _unit(
         rank=rank,
         sockets=sockets,
         memory=memory,
+        watchdog=watchdog,
         health=health,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})

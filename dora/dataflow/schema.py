@@ -100,7 +100,6 @@ WITHOUT_EFFECT = {
     "send_logs_as": "lines go to the log alone (`dora logs`)",
     "min_log_level": "the log keeps every line",
     "max_log_size": "the supervisor decides how much to keep",
-    "health_check_timeout": "whether a node is alive is not asked of it yet",
     "finish_grace_secs": "nodes may work on as long as they like after their inputs have closed",
     "output_rates": "placement does not weigh traffic yet",
     "working_dir": "a node works in its own folder below `state/`",

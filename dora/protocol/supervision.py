@@ -121,6 +121,11 @@ def notify_alive() -> None:
     _notify(_ALIVE)
 
 
+def notify_unwatched() -> None:
+    """Tells $NOTIFY_SOCKET that this process wants no watchdog any more."""
+    _notify(f"{WATCHDOG}=0")
+
+
 def notify_status(text: str) -> bool:
     """Tells $NOTIFY_SOCKET what this process is at: one line, below 4 KB. Whether it was heard."""
     _said.status = text
@@ -194,7 +199,8 @@ def _notify(message: str, *descriptors: int) -> bool:
             if message.startswith(_STATUS):
                 return False  # the caller says it again
             # a WATCHDOG=1 is said often, and one that finds the queue full of others is not missed
-            level = logging.DEBUG if message == _ALIVE else logging.WARNING
+            unheard = (_ALIVE, f"{WATCHDOG}=0")
+            level = logging.DEBUG if message in unheard else logging.WARNING
             logger.log(level, "nobody hears %s (%s): %s", message.split("\n")[0], path, error)
             return False
     return True
