@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PATIENCE = 120.0  # s; 10,000 operators on a busy machine
 PARTING = 15.0  # s
@@ -30,6 +30,11 @@ class Memory:
     processes: int
     rss: int
     pss: int
+
+
+class Rate(NamedTuple):
+    per_second: float
+    cpu: float  # s for each message, of all processes
 
 
 @dataclass
@@ -55,18 +60,19 @@ class Run:
         lines = [line.split() for line in text.splitlines() if line.count(" ") == 1]
         return [(int(when) / 1e9, int(count)) for when, count in lines]
 
-    def rate(self, seconds: float) -> float:
-        """Messages per second at the sink, measured over at least `seconds`."""
+    def rate(self, seconds: float) -> Rate:
+        """At the sink, measured over at least `seconds`."""
         self.wait_for(lambda: self.counts() and self.counts()[-1][1] > 0, "a first message")
         time.sleep(1.0)  # until everything is warm
-        begin = self.counts()[-1]
+        begin, spent = self.counts()[-1], self._spent()
         # A rate needs some messages, however slow they are.
         self.wait_for(
             lambda: self.counts()[-1][0] - begin[0] > seconds and self.counts()[-1][1] > begin[1],
             "messages at the end of the chain",
         )
         end = self.counts()[-1]
-        return (end[1] - begin[1]) / (end[0] - begin[0])
+        count = end[1] - begin[1]
+        return Rate(count / (end[0] - begin[0]), (self._spent() - spent) / count)
 
     def served(self, marks: Sequence[str]) -> tuple[float, float]:
         """When the first message was at the end of the chain, in seconds since the command began,
@@ -80,6 +86,14 @@ class Run:
         """Of the processes below ours whose command line has one of `marks`."""
         sizes = [_sizes(pid) for pid in self._hosts(marks)]
         return Memory(len(sizes), sum(rss for rss, _ in sizes), sum(pss for _, pss in sizes))
+
+    def _spent(self) -> float:
+        """CPU time of all processes, in seconds."""
+        ticks = 0
+        for pid in (self.popen.pid, *_below(self.popen.pid)):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _hosts(self, marks: Sequence[str]) -> list[int]:
         """Raises RunError if there are none."""
@@ -118,7 +132,7 @@ def running(command: Sequence[str], flow: Callable[[Path], Any], **env: str) -> 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:
     """Asks, asks again, insists: with all processes below it."""
-    left = _below(popen.pid)
+    left = {pid: _ticks(pid) for pid in _below(popen.pid)}
     for number in (signal.SIGINT, signal.SIGINT):
         if popen.poll() is None:
             popen.send_signal(number)
@@ -126,13 +140,12 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
                 popen.wait(PARTING)
             except subprocess.TimeoutExpired:
                 continue
-    for pid in (popen.pid, *left):
-        if pid != popen.pid or popen.poll() is None:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # as it should be
+    if popen.poll() is None:
+        popen.kill()
     popen.wait()
+    for pid, ticks in left.items():
+        if ticks is not None and _ticks(pid) == ticks:  # else the number is another's by now
+            os.kill(pid, signal.SIGKILL)
 
 
 def _below(pid: int) -> list[int]:
@@ -157,9 +170,19 @@ def _command(pid: int) -> str:
 
 def _started(pid: int) -> float:
     """Monotonic seconds."""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    ticks = _ticks(pid)
+    if ticks is None:
+        raise RunError(f"process {pid} has ended")
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return time.monotonic() - age
+
+
+def _ticks(pid: int) -> int | None:
+    """When it was started, in clock ticks since boot: with its number, its identity."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return None
 
 
 def _sizes(pid: int) -> tuple[int, int]:
