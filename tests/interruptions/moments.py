@@ -104,12 +104,12 @@ def moments(chance: random.Random, robots: int) -> Iterator[Moment]:
             )
 
 
-def one_in_each_phase(chance: random.Random, robots: int) -> list[Moment]:
-    """A short choice: each phase once, whatever dies in it; no trial is waited for."""
+def in_different_phases(chance: random.Random, robots: int, count: int) -> list[Moment]:
+    """A short choice of at most as many as there are phases; no trial is waited for."""
     found: dict[Phase, Moment] = {}
     for moment in moments(chance, robots):
         found.setdefault(moment.phase, replace(moment, wait=False, first=False))
-        if len(found) == len(DELAYS):
+        if len(found) == count:
             break
     return list(found.values())
 
