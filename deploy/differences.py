@@ -23,6 +23,8 @@ SETTINGS = (
     "sockets",
     "watchdog",
     "memory",
+    "log_size",
+    "log_files",
     "health",
 )
 UNSHOWN = ("cwd", "sockets", "health")  # of settings, their values

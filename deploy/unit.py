@@ -95,15 +95,19 @@ class Unit:
     health: Tuple[HealthCommand, ...] = ()  # one after the other
     reload: Optional[str] = None  # the path of what its process takes over without a restart
     memory: int = 0  # bytes that its processes may use together before they are killed; 0: any
+    log_size: int = 0  # bytes after which its log is put aside; 0: as the supervisor likes
+    log_files: int = 1  # that were put aside and are kept
 
     @property
     def fingerprint(self) -> str:
         """Equal exactly when the process need not be restarted: everything about it is equal, but
-        for how others judge its health, its rank among others, and what it takes over while it
-        runs."""
+        for how others judge its health, its rank among others, how much of its log is kept, and
+        what it takes over while it runs."""
         data = self.to_json()
         data.pop("health", None)
         data.pop("rank", None)
+        data.pop("log_size", None)
+        data.pop("log_files", None)
         reload = data.pop("reload", None)
         if reload is not None:
             trees = reload.split("/")
@@ -134,9 +138,20 @@ class Unit:
         data["env"] = dict(self.env)
         # fields that came later are left out while unused: fingerprints stay what they were, and
         # an upgrade of the supervisor restarts nothing
-        for name in ("rank", "sockets", "watchdog", "health", "secrets", "reload", "memory"):
+        for name in (
+            "rank",
+            "sockets",
+            "watchdog",
+            "health",
+            "secrets",
+            "reload",
+            "memory",
+            "log_size",
+        ):
             if not data[name]:
                 del data[name]
+        if data["log_files"] == 1:
+            del data["log_files"]
         return data
 
     @classmethod
@@ -173,6 +188,8 @@ class Unit:
             raise TypeError(f"expected a whole number, got {unit.order!r}")
         _whole(unit.rank)
         _whole(unit.memory)
+        _whole(unit.log_size)
+        _whole(unit.log_files)
         return unit
 
 

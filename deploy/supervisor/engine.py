@@ -41,6 +41,7 @@ from deploy.supervisor.examiner import Examiner
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.journal import Journal
 from deploy.supervisor.layout import Layout
+from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.notify import Notifications
 from deploy.supervisor.process import Processes, SpawnFailed, cores_of
 from deploy.supervisor.restart import Exit
@@ -54,7 +55,6 @@ from deploy.unit import Unit
 log = logging.getLogger(__name__)
 
 RELOAD_WITHIN = 30.0  # seconds for a unit to answer a request that needs no new generation
-SHRINK_EVERY = 10.0  # seconds between looks at the size of running units' logs
 
 OnChange = Callable[[Set[Key]], None]
 
@@ -75,7 +75,8 @@ class Engine:
         self.layout = layout
         self.units = Units()
         self._groups = cgroups.find(layout.root)
-        self._processes = Processes(layout, mortal=mortal, groups=self._groups)
+        keeper = LogKeeper(layout)
+        self._processes = Processes(layout, mortal=mortal, groups=self._groups, logs=keeper)
         self._exits = Exits(loop, self._exited)
         self.examiner = Examiner(loop, layout, self._examined)
         self.notifications = Notifications(
@@ -99,8 +100,7 @@ class Engine:
         self._gone: Dict[str, List[asyncio.Future[None]]] = {}
         self._reloads: Dict[Key, List[asyncio.Future[bool]]] = {}
         self._epoch = time.time() - clock()
-        self._shrink = loop.call_later(SHRINK_EVERY, self._shrink_logs)
-        self._rounds = Rounds(loop, self.units.slots, self._groups, self._exceeded, clock)
+        self._rounds = Rounds(loop, self.units.slots, self._groups, keeper, self._exceeded, clock)
 
     # what should run
 
@@ -251,7 +251,6 @@ class Engine:
     def _close(self) -> None:
         self.examiner.close()
         self._exits.close()
-        self._shrink.cancel()
         self._rounds.close()
         if self._groups is not None:
             self._groups.close()
@@ -420,13 +419,3 @@ class Engine:
             self._journal.write(self.units.slots.values())
         except OSError as error:  # a full disk must not end anything; adoption finds units anyway
             log.error("the journal cannot be written: %s", error)
-
-    def _shrink_logs(self) -> None:
-        self._shrink = self._loop.call_later(SHRINK_EVERY, self._shrink_logs)
-        for key, slot in self.units.slots.items():
-            if slot.pid is None:
-                continue
-            try:
-                logs.shrink(self.layout.log(*key))
-            except OSError as error:
-                log.error("the log of %s cannot be rotated: %s", key, error)

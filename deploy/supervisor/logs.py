@@ -1,4 +1,4 @@
-"""Units' log files: rotation, their last lines, following them. Machine only; Python >= 3.8.
+"""Units' log files: their last lines, following them. Machine only; Python >= 3.8.
 
 Units append to their file themselves, so nothing is lost while no supervisor runs.
 """
@@ -9,35 +9,10 @@ import os
 from pathlib import Path
 from typing import BinaryIO, List, Optional
 
-LIMIT = 10 * 1024 * 1024  # bytes; two files of this size are kept at most
+from deploy.supervisor.logkeeper import LIMIT, previous
+
 LONGEST_LINE = 64 * 1024  # bytes; longer ones are cut into several
 BLOCK = 64 * 1024
-
-
-def previous(log: Path) -> Path:
-    return log.with_name(log.name + ".1")
-
-
-def rotate(log: Path, limit: int = LIMIT) -> None:
-    """Puts a log that has grown over the limit aside. Only while no process writes to it."""
-    if _size(log) > limit:
-        os.replace(str(log), str(previous(log)))
-
-
-def shrink(log: Path, limit: int = LIMIT) -> bool:
-    """Rotates a log that a process is appending to: copies it and empties it.
-
-    A line written within the microseconds between the two may be lost; a full disk loses them all.
-    """
-    if _size(log) <= limit:
-        return False
-    aside = previous(log).with_name(previous(log).name + ".tmp")
-    with log.open("rb") as source, aside.open("wb") as target:
-        for block in iter(lambda: source.read(1024 * 1024), b""):
-            target.write(block)
-        os.truncate(str(log), 0)
-    os.replace(str(aside), str(previous(log)))
-    return True
 
 
 def tail(log: Path, count: int, end: Optional[int] = None) -> List[str]:
@@ -161,10 +136,3 @@ class Follower:
             self._rest = b""
             return self._file.read(BLOCK)
         return b""
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -20,13 +20,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from deploy.supervisor.cgroups import ENTER, Groups
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.links import link_tree
-from deploy.supervisor.logs import rotate
+from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.secrets import SecretMissing, Secrets
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
@@ -79,11 +80,17 @@ class Processes:
     """Starts units' processes and reaches them. `mortal`: they die with this process."""
 
     def __init__(
-        self, layout: Layout, *, mortal: bool = False, groups: Optional[Groups] = None
+        self,
+        layout: Layout,
+        *,
+        mortal: bool = False,
+        groups: Optional[Groups] = None,
+        logs: Optional[LogKeeper] = None,
     ) -> None:
         self.layout = layout
         self.mortal = mortal
         self._groups = groups
+        self._logs = LogKeeper(layout) if logs is None else logs
         self._secrets = Secrets(layout)
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
 
@@ -112,10 +119,7 @@ class Processes:
         if unit.links is not None:
             link_tree(self.layout.store, self.layout.tree(unit.links), cwd)
         self._make_control(key)
-        log = self.layout.log(*key)
-        private(log.parent)
-        rotate(log)
-        output = os.open(str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        output = self._logs.open(key, unit)
         try:
             child = subprocess.Popen(
                 argv,
@@ -261,6 +265,7 @@ class Processes:
         process."""
         if self._groups is not None:
             self._groups.remove(key)
+        self._logs.finish(key, time.time())
         remove(self.layout.control(*key))
         remove(self.layout.hold(*key))
 

@@ -1,13 +1,15 @@
-"""What the supervisor looks at from time to time: memory, CPU. Machine only; Python >= 3.8."""
+"""What is looked at from time to time: memory, CPU, logs. Machine only; Python >= 3.8."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from deploy.supervisor.cgroups import Groups
+from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.usage import Excess, Meter, Watched, oom_kills, read_groups, shared_once
@@ -27,6 +29,7 @@ class Rounds:
         loop: asyncio.AbstractEventLoop,
         slots: Mapping[Key, Slot],
         groups: Optional[Groups],
+        keeper: Optional[LogKeeper],
         on_excess: Callable[[Excess], None],
         clock: Callable[[], float],
         *,
@@ -35,6 +38,7 @@ class Rounds:
         self._loop = loop
         self._slots = slots
         self._groups = groups
+        self._keeper = keeper
         self._on_excess = on_excess
         self._clock = clock
         self._kills = kills
@@ -81,9 +85,17 @@ class Rounds:
     def _go(self) -> None:
         self._timer = self._loop.call_later(SECOND, self._go)
         self._round += 1
+        self._tend_logs()
         limited = any(slot.actual.memory for slot in self._slots.values() if slot.actual)
         if limited or self._round % UNHURRIED == 0:
             self._look()
+
+    def _tend_logs(self) -> None:
+        if self._keeper is None:
+            return
+        for key, slot in self._slots.items():
+            if slot.pid is not None and slot.actual is not None:
+                self._keeper.tend(key, slot.actual, time.time())
 
     def _look(self) -> None:
         now = self._looked = self._clock()

@@ -152,6 +152,8 @@ def _machine(
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
                 memory=node.deploy.memory or 0,
                 watchdog=node.health_check_timeout or 0.0,
+                log_size=node.max_log_size or 0,
+                log_files=1 if node.max_rotated_files is None else node.max_rotated_files,
                 health=health,
                 checks=checks,
             )
@@ -181,6 +183,8 @@ def _unit(
     sockets: tuple[Socket, ...] = (),
     memory: int = 0,
     watchdog: float = 0.0,
+    log_size: int = 0,
+    log_files: int = 1,
     health: tuple[HealthCommand, ...] = (),
     checks: Mapping[str, Source] | None = None,
 ) -> UnitSpec:
@@ -200,6 +204,8 @@ def _unit(
         sockets=sockets,
         memory=memory,
         watchdog=watchdog,
+        log_size=log_size,
+        log_files=log_files,
         health=health,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})

@@ -173,6 +173,7 @@ class Builder:
             send_logs_as=node.get("send_logs_as"),
             min_log_level=node.get("min_log_level"),
             max_log_size=node.get("max_log_size"),
+            max_rotated_files=node.get("max_rotated_files"),
             output_rates={
                 output: (rate["hz"], rate["bytes"])
                 for output, rate in node.get("output_rates", {}).items()

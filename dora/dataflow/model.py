@@ -204,6 +204,7 @@ class Node:
     send_logs_as: str | None = None
     min_log_level: str | None = None
     max_log_size: int | None = None  # bytes
+    max_rotated_files: int | None = None
     output_rates: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # hz, bytes
     output_qos: Mapping[str, Quality] = field(default_factory=dict)  # as `all_outputs` names them
     path_mark: Mark | None = field(default=None, compare=False)  # where `path` stands

@@ -67,6 +67,12 @@ def test_what_a_unit_does_not_use_is_not_in_its_json() -> None:
     assert {"sockets", "watchdog", "health", "memory"}.isdisjoint(UNIT.to_json())
 
 
+def test_how_much_of_its_log_is_kept_is_no_reason_to_restart_a_unit() -> None:
+    """It survives JSON all the same, none at all too."""
+    unit = replace(UNIT, log_size=5000, log_files=0)
+    assert (UNIT.fingerprint, unit) == (unit.fingerprint, Unit.from_json(unit.to_json()))
+
+
 def test_how_its_health_is_judged_is_no_reason_to_restart_a_unit() -> None:
     """It is data all the same, survives JSON, and names store paths."""
     health = (HealthCommand(("${root}/look", "5$$"), "look", 2.5),)

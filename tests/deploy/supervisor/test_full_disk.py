@@ -87,3 +87,22 @@ def test_a_supervisor_starts_on_a_full_disk(small: Machine) -> None:
     with small.client() as client:
         client.ok("lock_all", owner="ada@laptop")
         client.ok("prune", keep=1)
+
+
+def test_units_that_print_go_on(small: Machine) -> None:
+    """What they print has room ahead; when that is used up, their own oldest lines make way."""
+    chatty = "import time\nfor n in range(10**9): print(n, 'x' * 1000); time.sleep(0.01)"
+    small.activate(small.unit("a", chatty))
+    pid = small.wait("a", "running")["pid"]
+    until(lambda: small.log("a"), "the first line")
+    fill(small)
+
+    def last() -> int:
+        whole = [line for line in small.log("a").splitlines() if line.endswith("x" * 1000)]
+        return int(whole[-1].split()[0]) if whole else 0
+
+    until(lambda: last() > 450, "many lines")  # more than it has ahead
+    assert pid == small.wait("a", "running")["pid"]
+    late = small.unit("late", "print('x', flush=True); import time; time.sleep(1000)")
+    assert "io" == small.activate(small.unit("a", chatty), late)["code"]
+    assert pid == small.wait("a", "running")["pid"]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from deploy.supervisor.logs import LONGEST_LINE, Follower, ending, previous, rotate, shrink, tail
+from deploy.supervisor.layout import Layout
+from deploy.supervisor.logkeeper import (
+    ROOM,
+    LogKeeper,
+    previous,
+    rotate,
+    rotated,
+    shrink,
+    times,
+)
+from deploy.supervisor.logs import LONGEST_LINE, Follower, ending, tail
+from deploy.supervisor.slot import Key
+from deploy.unit import Unit
 
 
 @pytest.fixture
@@ -117,3 +131,62 @@ def test_the_ending_of_a_log_is_bounded(tmp_path: Path) -> None:
     assert ["x" * 50] == ending(log, size=50)
     log.write_bytes("ü".encode() * 100 + b"\n\xff\n")
     assert ["\ufffd"] == ending(log, size=50)
+
+
+def test_as_many_rotated_files_are_kept_as_are_asked_for(log: Path) -> None:
+    """With their indexes; the oldest go. None at all empties the log."""
+    for number in range(5):
+        log.write_text(f"{number}" * 20)
+        times(log).write_text(f"{number}")
+        assert shrink(log, limit=10, keep=3)
+    kept = rotated(log)
+    assert ["4" * 20, "3" * 20, "2" * 20] == [path.read_text() for path in kept]
+    assert ["4", "3", "2"] == [times(path).read_text() for path in kept]
+    assert not times(log).exists()
+    log.write_text("5" * 20)
+    rotate(log, limit=10, keep=1)
+    assert ["5" * 20] == [path.read_text() for path in rotated(log)]
+    log.write_text("6" * 20)
+    assert shrink(log, limit=10, keep=0)
+    assert ("", []) == (log.read_text(), rotated(log))
+
+
+def test_a_second_in_which_a_log_grew_is_noted(tmp_path: Path) -> None:
+    """And none in which it did not."""
+    layout = Layout(str(tmp_path))
+    key, unit = Key("flow", "a"), Unit("a", ("x",), "/")
+    asked: list[tuple[int, int]] = []
+    keeper = LogKeeper(layout, reserve=lambda _, begin, count: asked.append((begin, count)))
+    output = keeper.open(key, unit)
+    for wall, text in [(10.0, b"one\n"), (11.0, b""), (12.0, b"two\n" * ROOM), (13.0, b"")]:
+        os.write(output, text)
+        keeper.tend(key, unit, wall)
+    os.close(output)
+    size = 4 + 4 * ROOM
+    assert f"10.00 4\n12.00 {size}\n" == times(layout.log(*key)).read_text()
+    assert [(0, ROOM), (4, ROOM), (size, ROOM)] == asked
+
+
+def test_on_a_full_disk_the_oldest_lines_make_way(tmp_path: Path) -> None:
+    """Rotated files before the log itself; where even that is too little, nothing is kept."""
+    layout = Layout(str(tmp_path))
+    key, unit = Key("flow", "a"), Unit("a", ("x",), "/")
+    log = layout.log(*key)
+    log.parent.mkdir(parents=True)
+
+    def full(_: int, begin: int, count: int) -> None:
+        if begin or rotated(log):
+            raise OSError(errno.ENOSPC, "full")
+
+    for path, text in [(log, "new"), (previous(log), "old")]:
+        path.write_text(text)
+    os.close(LogKeeper(layout, reserve=full).open(key, unit))
+    assert ("", []) == (log.read_text(), rotated(log))
+
+    def fuller(_: int, begin: int, count: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    output = LogKeeper(layout, reserve=fuller).open(key, unit)
+    assert os.fstat(output).st_rdev == os.stat(os.devnull).st_rdev
+    os.close(output)
+    assert "lost" in log.read_text()

@@ -108,6 +108,7 @@ async def test_a_limit_is_kept_by_looking_where_there_are_no_groups() -> None:
         loop,
         {A: slot},
         None,
+        None,
         found.append,
         loop.time,
     )
@@ -123,7 +124,7 @@ async def test_a_kill_that_nobody_here_sent_is_the_kernels_if_it_says_so() -> No
     slot = Slot(A, 0.0, actual=Unit("a", ("x",), "/"), pid=1)
     kills = [3]
     loop = asyncio.get_running_loop()
-    rounds = Rounds(loop, {A: slot}, None, lambda _: None, loop.time, kills=lambda: kills[0])
+    rounds = Rounds(loop, {A: slot}, None, None, lambda _: None, loop.time, kills=lambda: kills[0])
     killed = Exit(signal="SIGKILL")
     assert killed == rounds.explain(A, killed)
     kills[0] = 4
