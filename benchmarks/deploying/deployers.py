@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from benchmarks.deploying.site import USER, Site, SiteError
 from benchmarks.environments import environment
 
-LONGEST = 600  # seconds for one command
+LONGEST = 1800  # seconds for one command
 
 
 class Deployer(Protocol):
@@ -32,16 +32,19 @@ class Deployer(Protocol):
 def run(argv: list[str], cwd: Path, env: dict[str, str] | None = None) -> tuple[float, str]:
     """Seconds that a command took, and its stdout. Raises SiteError with its last words."""
     began = time.monotonic()
-    done = subprocess.run(
-        argv,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SiteError(f"`{' '.join(argv)}` had not ended after {LONGEST} s") from error
     took = time.monotonic() - began
     if done.returncode:
         told = (done.stdout[-1500:] + done.stderr[-1500:]).strip()
