@@ -16,11 +16,13 @@ from deploy.facts import Facts
 from deploy.generation import Generation
 from deploy.inventory import Machine
 from deploy.profile import Profile
+from deploy.whereabouts import Known, Whereabouts
 
 Found = TypeVar("Found")
 
 DEFAULT_ROOT = "~/.local/share/dora"
 PATIENCE = 120.0  # seconds; only `stop` takes long, when units are deaf
+SILENT = 2.0  # seconds in which a supervisor that is known has to answer
 CROWDED = 1.0  # seconds without a channel, after which one that only waits makes room for it
 
 
@@ -37,6 +39,7 @@ class Session:
         *,
         seen: Mapping[str, Any] | None = None,
         work: Channel | None = None,
+        control: Channel | None = None,
     ) -> None:
         self.machine = connection.machine
         self.facts = facts
@@ -45,7 +48,7 @@ class Session:
         self._seen = seen or {}  # of one deployment, at the moment of `facts`
         self._bulk: Connection | None = None
         self._work = work
-        self._control: Channel | None = None
+        self._control = control
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -56,15 +59,23 @@ class Session:
         emit: Emit = ignore,
         *,
         deployment: str | None = None,
+        known: Known | None = None,
     ) -> Session:
         """Connects and reads the machine's facts; ships the agent if the machine lacks it. With
         `deployment` all that deploying it asks first is answered in the same breath, and the
-        machine's store waits until something is copied, or for `rest`.
+        machine's store waits until something is copied, or for `rest`. Where the supervisor is
+        `known` to listen, and is of this version, it is asked, and no program started there.
         Raises ConnectionFailed, ConnectionLost or MachineError."""
         began = time.monotonic()
         connection = await connector.connect(machine)
         work = None
+        where = None if known is None else known.of(machine)
         try:
+            if where is not None and (met := await _meet(connection, where, deployment)):
+                control, answer = met
+                facts = Facts.from_json(machine.id, answer)
+                emit(Connected(machine.id, time.monotonic() - began))
+                return cls(connector, connection, facts, seen=answer.get("seen"), control=control)
             if deployment is None:
                 answer = await _answer(connection, machine, "probe")
             else:
@@ -74,6 +85,8 @@ class Session:
         except BaseException:
             await connection.close()
             raise
+        if known is not None:
+            known.note(machine, facts)
         emit(Connected(machine.id, time.monotonic() - began))
         return cls(connector, connection, facts, seen=answer.get("seen"), work=work)
 
@@ -272,6 +285,36 @@ async def _answer(
         return await _line_of(channel, machine)
     finally:
         await channel.close()
+
+
+async def _meet(
+    connection: Connection, where: Whereabouts, deployment: str | None
+) -> tuple[Channel, dict[str, Any]] | None:
+    """The channel to a supervisor of this version, and its facts; None if there is none there."""
+    try:
+        channel = await connection.open_socket(where.socket)
+    except ConnectionLost:
+        raise
+    except MachineError:
+        return None
+    try:
+        fields = {} if deployment is None else {"deployment": deployment}
+        await channel.write(_line({"op": "facts", **fields}))
+        async with asyncio.timeout(SILENT):
+            answer = json.loads(await channel.readline())
+        if answer["supervisor"]["agent"] == agent.bundle().hash:
+            same = answer["python"]["executable"] == where.python
+            if same and f"{answer['run']}/supervisor.sock" == where.socket:
+                return channel, answer
+    except (ValueError, KeyError, TypeError, TimeoutError):
+        pass  # an older one, or one that hangs: the probe says more
+    except ConnectionLost:
+        pass  # it ended, or the connection did: the probe meets the same
+    except BaseException:
+        await channel.close()
+        raise
+    await channel.close()
+    return None
 
 
 async def _line_of(channel: Channel, machine: Machine) -> dict[str, Any]:

@@ -106,7 +106,8 @@ async def rates(site: Site) -> Findings:
     )
     for what, tree, mbit in cases:
         size = sum(path.stat().st_size for path in tree.iterdir())
-        shutil.rmtree(site.lan.path(4, f"/home/{USER}/.local/share/dora/store"), ignore_errors=True)
+        for name in (".local/share/dora/store", "rsync-tree"):
+            shutil.rmtree(site.lan.path(4, f"/home/{USER}/{name}"), ignore_errors=True)
         site.lan.rate(4, mbit)
         try:
             ours = await _send(site, 4, tree)

@@ -10,12 +10,14 @@ import click
 
 from deploy.errors import DeployError
 from deploy.inventory import load
+from deploy.whereabouts import Known
 from dora.cli import files
 from dora.cli.exits import Exit, complain, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed, show_line
 from dora.compile.compile import deployment_name
+from dora.coordinator.cache import cache_folder
 from dora.coordinator.contact import Contact, contact
 from dora.coordinator.deploy import Deployed
 from dora.coordinator.prepare import Prepared
@@ -76,7 +78,8 @@ async def _stay(resident: Resident, name: str, watch_files: bool, fleet: Fleet) 
     first, out = True, fleet.out
     while True:
         machines = fleet.chosen_of(resident.inventory)
-        async with contact(fleet.connections, machines, out.event, name) as found:
+        known = Known(cache_folder() / "machines.json")
+        async with contact(fleet.connections, machines, out.event, name, known) as found:
             if first and not found.sessions:
                 return exit_of(found)
             try:

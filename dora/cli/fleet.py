@@ -10,9 +10,11 @@ from typing import Any
 
 from deploy.connection.connect import Connections
 from deploy.inventory import Inventory, Machine
+from deploy.whereabouts import Known
 from dora.cli import files
 from dora.cli.exits import Exit
 from dora.cli.output import Output
+from dora.coordinator.cache import cache_folder
 from dora.coordinator.contact import Contact, contact
 
 
@@ -44,7 +46,8 @@ class Fleet:
     async def contact(self, deployment: str | None = None) -> AsyncIterator[Contact]:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
         is about to be deployed, if anything is."""
-        reached = contact(self.connections, self.machines, self.out.event, deployment)
+        known = Known(cache_folder() / "machines.json")
+        reached = contact(self.connections, self.machines, self.out.event, deployment, known)
         try:
             async with reached as found:
                 yield found

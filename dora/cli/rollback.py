@@ -12,8 +12,8 @@ from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, on_fleet
 from dora.cli.logs import only_deployment
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
+from dora.coordinator.cache import cache_folder
 from dora.coordinator.deploy import carry_out
-from dora.coordinator.prepare import cache_folder
 from dora.coordinator.revisions import revisions, target
 from dora.coordinator.rollback import histories, plan_back
 from dora.coordinator.trials import hold_trials

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -70,20 +71,36 @@ class Packaging(Protocol):
 
 
 class Closure:
-    """Everything travels; code is read-only in the store and linked into a writable folder."""
+    """Everything travels; code is read-only in the store and linked into a writable folder.
+
+    For one deployment: what nodes have in common is collected once."""
+
+    def __init__(self) -> None:
+        self._collected: dict[object, Files] = {}
+
+    def _once(self, what: object, collect: Callable[[], Files]) -> Files:
+        if what not in self._collected:
+            self._collected[what] = collect()
+        return self._collected[what]
 
     def node(self, dataflow: Dataflow, node: Node, machine: Machine, facts: Facts) -> Package:
         base = Path(dataflow.directory)
         if node.operators:
             return self._runtime(dataflow, node, base, machine, facts)
-        sources: dict[str, Source] = {"library": _library(), **_interpreter(machine)}
+        sources: dict[str, Source] = {
+            "library": self._once("library", _library),
+            **_interpreter(machine),
+        }
         wanted = Declared("", node.requirements)
         command = _command(node)
         script = script_of(base, node, command)
         if script is not None:
             # A script beside or above the flow file is shipped with the tree that holds both.
             home = home_of(base, [script])
-            sources["code"] = script_closure(script, home, node.files)
+            files = tuple(node.files)
+            sources["code"] = self._once(
+                (script, home, files), partial(script_closure, script, home, files)
+            )
             wanted = declared(script, node.requirements)
             target = f"${{code}}/{escape(script.relative_to(home).as_posix())}"
             argv = shipped(command, target, facts.python)
@@ -116,7 +133,7 @@ class Closure:
                 "DORA_RUNTIME_REST": "${rest}",
             },
             sources={
-                "library": _library(),
+                "library": self._once("library", _library),
                 "code": code,
                 "rest": rest,
                 "packages": _packages(base, machine, node, operators_requirements(base, node)),
@@ -132,7 +149,7 @@ class Closure:
             cwd="${state}",
             env=_python_paths(),
             sources={
-                "library": _library(),
+                "library": self._once("library", _library),
                 "packages": PythonEnvironment(
                     NODE_REQUIREMENTS, machine.index_urls, Path(dataflow.directory)
                 ),

@@ -12,6 +12,7 @@ from deploy.errors import MachineError
 from deploy.events import Emit, Unreachable, ignore
 from deploy.inventory import Machine
 from deploy.session import Session
+from deploy.whereabouts import Known
 from dora.errors import DoraError
 
 
@@ -35,16 +36,17 @@ async def contact(
     machines: Iterable[Machine],
     emit: Emit = ignore,
     deployment: str | None = None,
+    known: Known | None = None,
 ) -> AsyncIterator[Contact]:
     """Opens a session to every machine, all at once, and closes them at the end. `deployment` is
-    what is about to be deployed, if anything is: see Session.open."""
+    what is about to be deployed, if anything is: see Session.open, also for `known`."""
     machines = list(machines)
     found = Contact(optional=frozenset(machine.id for machine in machines if machine.optional))
 
     async def reach(machine: Machine) -> None:
         try:
             found.sessions[machine.id] = await Session.open(
-                connector, machine, emit, deployment=deployment
+                connector, machine, emit, deployment=deployment, known=known
             )
         except MachineError as error:
             found.unreachable[machine.id] = error
@@ -52,6 +54,8 @@ async def contact(
 
     try:
         await asyncio.gather(*(reach(machine) for machine in machines))
+        if known is not None:
+            known.save()
         refuse_twins(found.sessions.values())
         order = {machine.id: index for index, machine in enumerate(machines)}
         found.sessions = dict(sorted(found.sessions.items(), key=lambda pair: order[pair[0]]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choo
 from dora.compile.packaging import Closure
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
+from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.coordinator.secrets import read_secrets, reference_key
 from dora.dataflow.model import Dataflow
@@ -47,12 +47,6 @@ class Prepared:
     closures: Closures
     files: frozenset[Path]
     surveys: Mapping[str, Survey] = field(default_factory=dict)
-
-
-def cache_folder() -> Path:
-    """Where the laptop keeps what it would otherwise make again; may be deleted at any time."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "dora"
 
 
 async def prepare(
