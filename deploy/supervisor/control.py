@@ -46,8 +46,10 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
                                           if it does not listen or does not answer in time
     watch        deployment?              lines without end: the first has `units` with all states,
                                           later ones those that changed, or `heartbeat`: time
-    logs         deployment, units?, tail?, follow?    {"ok": true}, then lines {unit, line};
-                                          without `follow` then {"end": true} and no more
+    logs         deployment, units?, tail?, follow?, since? (epoch), ago? (seconds), level?
+                                          {"ok": true}, then lines {unit, line, time, level};
+                                          without `follow` then {"end": true} and no more, with it
+                                          {"live": true} before the first new one
     upgrade      agent, python?           goes on as that agent; connections drop, units run on
 
 A unit's state: deployment, name, state, pid, since (epoch), restarts, exit ({code} | {signal} |
@@ -124,10 +126,10 @@ class Request:
             raise bad(f"{field!r} must be a whole number from 0, not {_shown(value)}")
         return value
 
-    def seconds(self, field: str) -> float:
+    def seconds(self, field: str, most: float = 1e9) -> float:
         """0 when it is not given."""
         value = self._data.get(field, 0)
-        if type(value) not in (int, float) or not 0 <= value < 1e9:
+        if type(value) not in (int, float) or not 0 <= value < most:
             raise bad(f"{field!r} must be a number of seconds, not {_shown(value)}")
         return float(value)
 

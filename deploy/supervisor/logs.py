@@ -7,45 +7,74 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, List, Optional
+from typing import BinaryIO, Iterator, List, Optional, Tuple
 
-from deploy.supervisor.logkeeper import LIMIT, previous
+from deploy.supervisor.logkeeper import LIMIT, rotated
+from deploy.supervisor.logtimes import Index, Line, read
 
 LONGEST_LINE = 64 * 1024  # bytes; longer ones are cut into several
 BLOCK = 64 * 1024
 
 
-def tail(log: Path, count: int, end: Optional[int] = None) -> List[str]:
-    """The last `count` lines, of the rotated file too when the current one has fewer.
+def tail(
+    log: Path,
+    count: Optional[int],
+    end: Optional[int] = None,
+    *,
+    since: float = 0.0,
+    level: Optional[str] = None,
+) -> List[Line]:
+    """The last `count` lines (None: all) since that time and of that level or above, of rotated
+    files too when the current one has fewer.
 
     What stands behind byte `end` is left to a `Follower` that begins there.
     """
-    lines = _last(log, count, end)
-    if len(lines) < count:
-        lines = _last(previous(log), count - len(lines)) + lines
-    return [line.decode(errors="replace") for line in lines]
+    found: List[Line] = []
+    after = float("inf")  # a line was there before the next one, which may know its time better
+    for path in [log, *rotated(log)]:
+        index = Index(path)
+        for offset, data in _backwards(path, end if path == log else None):
+            seen = index.time(offset)
+            if seen < since:
+                return found[::-1]
+            cuts = range(0, max(len(data), 1), LONGEST_LINE)
+            for text in [data[at : at + LONGEST_LINE] for at in reversed(cuts)]:
+                if count is not None and len(found) >= count:
+                    return found[::-1]
+                line = read(text.decode(errors="replace"), min(seen, after))
+                after = line.time
+                if line.matters(level) and line.time >= since:
+                    found.append(line)
+    return found[::-1]
 
 
-def _last(path: Path, count: int, end: Optional[int] = None) -> List[bytes]:
-    if count <= 0:
-        return []
+def _backwards(path: Path, end: Optional[int] = None) -> Iterator[Tuple[int, bytes]]:
+    """The lines of a file with where they begin, the last first."""
     try:
-        with path.open("rb") as file:
-            position = file.seek(0, os.SEEK_END)
-            position = position if end is None else min(end, position)
-            data = b""
-            while position > 0 and data.count(b"\n") <= count and len(data) < LIMIT:
-                step = min(BLOCK, position)
-                position = file.seek(position - step)
-                data = file.read(step) + data
+        file = path.open("rb")
     except FileNotFoundError:
-        return []
-    lines: List[bytes] = []
-    for line in data.split(b"\n"):
-        lines += [line[at : at + LONGEST_LINE] for at in range(0, max(len(line), 1), LONGEST_LINE)]
-    if lines[-1] == b"":
-        lines.pop()
-    return lines[-count:]
+        return
+    with file:
+        whole = file.seek(0, os.SEEK_END)
+        position = whole = whole if end is None else min(end, whole)
+        rest = b""
+        while position > 0:
+            step = min(BLOCK, position)
+            position = file.seek(position - step)
+            block = file.read(step) + rest
+            first, *lines = block.split(b"\n")
+            at = position + len(block)
+            for line in reversed(lines):
+                at -= len(line)
+                if at < whole:  # else it is what stands behind the last newline: nothing
+                    yield at, line
+                at -= 1
+            rest = first
+            if len(rest) > LIMIT // 8:  # of a line without end, pieces
+                yield position, rest
+                rest = b""
+        if rest or whole:
+            yield 0, rest
 
 
 def ending(log: Path, count: int = 20, size: int = 4096) -> List[str]:

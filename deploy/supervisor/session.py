@@ -7,8 +7,9 @@ import logging
 import time
 from typing import Any, Dict, List, Optional, Set
 
-from deploy.supervisor.control import Lines, Refusal, Request, encode, parse
+from deploy.supervisor.control import Lines, Refusal, Request, bad, encode, parse
 from deploy.supervisor.logs import Follower, tail
+from deploy.supervisor.logtimes import LEVELS, Line, read
 from deploy.supervisor.operations import Operations
 from deploy.supervisor.slot import Key
 
@@ -113,7 +114,14 @@ class Session:
     async def _logs(self, request: Request) -> None:
         deployment = request.name("deployment")
         layout = self._operations.deployments.layout
-        count = request.number("tail", 100) or 0
+        since = request.seconds("since", 1e12)
+        ago = request.seconds("ago")
+        if ago:
+            since = max(since, time.time() - ago)
+        level = request.optional_text("level")
+        if level is not None and level not in LEVELS:
+            raise bad(f"'level' must be one of {list(LEVELS)}, not {level[:60]!r}")
+        count = request.number("tail", None if since else 100)
         follow = request.flag("follow")
         asked = request.names("units")
         there = {p.name[: -len(".log")] for p in layout.logs(deployment).glob("*.log")}
@@ -132,10 +140,14 @@ class Session:
             await self._send({"ok": True})
             for name in names:
                 end = followers[name].begin if follow else None
-                await self._send_lines(name, tail(layout.log(deployment, name), count, end))
+                log_ = layout.log(deployment, name)
+                await self._send_lines(name, tail(log_, count, end, since=since, level=level))
+            if follow:
+                await self._send({"live": True})
             while follow and not gone.done():
                 for name, follower in followers.items():
-                    await self._send_lines(name, follower.read())
+                    lines = [read(text, time.time()) for text in follower.read()]
+                    await self._send_lines(name, [it for it in lines if it.matters(level)])
                 if asked is None:
                     for name in self._new_units(deployment, followers):
                         log_ = layout.log(deployment, name)
@@ -152,9 +164,10 @@ class Session:
         units = self._operations.engine.units.slots
         return [k.unit for k in units if k.deployment == deployment and k.unit not in known]
 
-    async def _send_lines(self, unit: str, lines: List[str]) -> None:
+    async def _send_lines(self, unit: str, lines: List[Line]) -> None:
         for line in lines:
-            self._writer.write(encode({"unit": unit, "line": line}))
+            row = {"unit": unit, "line": line.text, "time": line.time, "level": line.level}
+            self._writer.write(encode(row))
             if self._writer.transport.get_write_buffer_size() > BLOCK:
                 await asyncio.wait_for(self._writer.drain(), PATIENCE)
         if lines:

@@ -29,6 +29,8 @@ class Line:
     machine: str
     unit: str
     text: str
+    time: float = 0.0  # seconds since the epoch, by the machine's clock
+    level: str = "stdout"
 
 
 def pauses(
@@ -145,9 +147,28 @@ async def follow(
     session: Session, deployment: str, *, tail: int, units: tuple[str, ...] = (), more: bool = True
 ) -> AsyncGenerator[Line, None]:
     """The last `tail` lines of each unit, and with `more` those to come. Raises MachineError."""
-    fields: dict[str, Any] = {"deployment": deployment, "tail": tail, "follow": more}
+    rows = log_rows(session, deployment, {"tail": tail}, units, more=more)
+    async for line in rows:
+        if line is not None:
+            yield line
+
+
+async def log_rows(
+    session: Session,
+    deployment: str,
+    which: Mapping[str, Any],
+    units: tuple[str, ...] = (),
+    *,
+    more: bool,
+) -> AsyncGenerator[Line | None, None]:
+    """Lines that were printed, as `which` selects them (`tail`, `since`, `ago`, `level`), then
+    None, then with `more` those to come. Raises MachineError."""
+    fields: dict[str, Any] = {"deployment": deployment, "follow": more, **which}
     if units:
         fields["units"] = list(units)
     async for row in session.stream("logs", **fields):
         if "line" in row:
-            yield Line(session.machine.id, str(row["unit"]), str(row["line"]))
+            time, level = float(row.get("time", 0.0)), str(row.get("level", "stdout"))
+            yield Line(session.machine.id, str(row["unit"]), str(row["line"]), time, level)
+        elif "live" in row or "end" in row:
+            yield None

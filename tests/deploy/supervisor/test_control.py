@@ -232,7 +232,8 @@ def test_logs_are_tailed_and_followed_without_gap_or_repetition(machine: Machine
     with machine.client() as client:
         client.send(op="logs", deployment="flow", tail=3, follow=True)
         assert {"ok": True} == client.line()
-        numbers = [int(client.line()["line"].split()[1]) for _ in range(20)]
+        rows = (row for row in client.lines() if row != {"live": True})
+        numbers = [int(next(rows)["line"].split()[1]) for _ in range(20)]
     assert list(range(numbers[0], numbers[0] + 20)) == numbers
 
 
@@ -245,8 +246,15 @@ def test_logs_without_following_end(machine: Machine) -> None:
     with machine.client() as client:
         client.send(op="logs", deployment="flow", tail=1)
         rows = list(client.lines())
-    lines = [{"unit": "a", "line": "two"}, {"unit": "b", "line": "3"}]
-    assert [{"ok": True}, *lines, {"end": True}] == rows
+    told = [(row["unit"], row["line"], row["level"]) for row in rows[1:-1]]
+    assert [("a", "two", "stdout"), ("b", "3", "stdout")] == told
+    assert all(0 <= time.time() - row["time"] < 60 for row in rows[1:-1])
+    assert ({"ok": True}, {"end": True}) == (rows[0], rows[-1])
+    with machine.client() as client:
+        client.send(op="logs", deployment="flow", since=time.time() + 100)
+        assert [{"ok": True}, {"end": True}] == list(client.lines())
+    for wrong in ({"level": "loud"}, {"since": "now"}, {"ago": -1}):
+        assert "bad_request" == machine.ask("logs", deployment="flow", **wrong)["code"]
     reply = machine.ask("logs", deployment="flow", units=["nobody"])
     assert "there are: ['a', 'b']" in reply["error"]
 
@@ -263,4 +271,4 @@ def test_a_followed_log_survives_rotation_and_restart(machine: Machine) -> None:
         log.rename(log.with_name("a.log.1"))
         pid = machine.states()["a"]["pid"]
         os.kill(pid, 9)
-        assert "first" in (row["line"] for row in client.lines())
+        assert "first" in (row.get("line") for row in client.lines())

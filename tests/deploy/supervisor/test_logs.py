@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.supervisor import logs
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.logkeeper import (
     ROOM,
@@ -18,7 +19,7 @@ from deploy.supervisor.logkeeper import (
     shrink,
     times,
 )
-from deploy.supervisor.logs import LONGEST_LINE, Follower, ending, tail
+from deploy.supervisor.logs import LONGEST_LINE, Follower, ending
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
 
@@ -26,6 +27,10 @@ from deploy.unit import Unit
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "a.log"
+
+
+def tail(log: Path, count: int, end: int | None = None) -> list[str]:
+    return [line.text for line in logs.tail(log, count, end)]
 
 
 def append(log: Path, text: str) -> None:
@@ -190,3 +195,29 @@ def test_on_a_full_disk_the_oldest_lines_make_way(tmp_path: Path) -> None:
     assert os.fstat(output).st_rdev == os.stat(os.devnull).st_rdev
     os.close(output)
     assert "lost" in log.read_text()
+
+
+def test_lines_have_the_time_of_the_second_in_which_the_log_grew(log: Path) -> None:
+    """Those that say it themselves have their own; what came after the last look is the file's."""
+    own = '{"timestamp": "1970-01-01T00:01:40+00:00", "level": "warn", "message": "x"}'
+    log.write_text(f"a\nb\n{own}\nlast\n")
+    times(log).write_text(f"10.00 2\nnonsense\n20.5 {5 + len(own)}\n30")
+    os.utime(log, (50, 50))
+    previous(log).write_text("old\n")
+    times(previous(log)).write_text("5.00 4\n")
+    lines = logs.tail(log, None)
+    assert [(5, "old"), (10, "a"), (20.5, "b"), (100, own), (50, "last")] == [
+        (line.time, line.text) for line in lines
+    ]
+    assert ["stdout"] * 3 + ["warn", "stdout"] == [line.level for line in lines]
+    assert [own] == [line.text for line in logs.tail(log, 5, level="info")]
+    assert ["b", own, "last"] == [line.text for line in logs.tail(log, None, since=15)]
+    assert ["last"] == [line.text for line in logs.tail(log, 1, since=15)]
+
+
+def test_a_line_is_not_later_than_the_next_one_of_its_log(log: Path) -> None:
+    """Logs are merged by time; a print that was noted after a logged line came before it."""
+    own = '{"timestamp": "1970-01-01T00:00:20Z", "level": "info", "message": "x"}'
+    log.write_text(f"print\n{own}\nprint\n")
+    times(log).write_text(f"20.9 {len(own) + 13}\n")
+    assert [20, 20, 20.9] == [line.time for line in logs.tail(log, 9)]
