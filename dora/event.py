@@ -175,6 +175,17 @@ def input_recovered_event(name: str) -> Event:
     return Event({"type": "INPUT_RECOVERED", "id": name, "kind": "dora"})
 
 
+def node_restarted_event(node: str) -> Event:
+    """`node` has died, and comes back."""
+    return Event({"type": "NODE_RESTARTED", "id": node, "kind": "dora"})
+
+
+def node_failed_event(node: str, error: str, inputs: Sequence[str]) -> Event:
+    """`node`, which `inputs` read, has died for good."""
+    value = {"source_node_id": node, "error": error, "affected_input_ids": list(inputs)}
+    return Event({"type": "NODE_FAILED", "id": node, "kind": "dora", "value": value})
+
+
 def stop_event(cause: str) -> Event:
     """`cause` is MANUAL or ALL_INPUTS_CLOSED."""
     return Event({"type": "STOP", "id": cause, "kind": "dora"})

@@ -18,6 +18,7 @@ from dora.communication.base import Publisher, Subscription
 from dora.communication.layers import Layers
 from dora.communication.shm.shortcut import Shortcut
 from dora.errors import DoraError
+from dora.protocol.comeback import comeback, comes_back
 from dora.protocol.config import NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.supervision import (
@@ -66,6 +67,7 @@ class Participation:
         self._sent = dict.fromkeys(config.outputs, 0)  # two threads at once may miss one
         self._end = threading.Lock()
         self._dataflow_ends = False  # we said so
+        self._told_to_stop = False  # seen while something waited; the event stream hears it, too
         summary = read_summary(config)  # not kept: it tells of the whole dataflow
         node = summary.nodes.get(config.node) if summary else None
         self._restart = node.restart if node else "never"
@@ -73,7 +75,8 @@ class Participation:
         self.ignores_timers_at_end = bool(
             summary and summary.descriptor.get("exit_when_nodes_finish")
         )
-        self._layers = Layers(config, returns=self._restart != "never")
+        self._returns = comeback(self._restart, time.monotonic_ns())
+        self._layers = Layers(config, returns=self._returns)
         try:
             subscriptions = self._subscribe()
             self._publishers: dict[str, list[Publisher]] = {
@@ -85,6 +88,8 @@ class Participation:
             self.shortcuts = {} if self._pulse else _shortcuts(self._publishers)
             self._presence = self._announce()
             self._control = ControlPipe.from_environment()
+            if self._control is not None and self._layers.shm is not None:
+                self._layers.shm.heed(self._control.fileno(), self._asked_to_stop)
             notify_ready()
             if PARENT in os.environ:
                 die_with(int(os.environ[PARENT]))
@@ -151,10 +156,11 @@ class Participation:
         return Hold(reason, timeout, self._asked_to_stop)
 
     def _asked_to_stop(self) -> bool:
-        if self.stream.stopped:
+        if self._told_to_stop or self.stream.stopped:
             return True
         if self._control is None or not self._control.asked_to_stop():
             return False
+        self._told_to_stop = True
         self._control.remind()  # the event stream may wait for it in another thread
         return True
 
@@ -171,30 +177,32 @@ class Participation:
             self._reporter.end()
         if failed is None:
             failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
-        why = self._why(failed)
+        why, error = self._why(failed), _error() if failed else ""
         if why == "finished":
-            self._finish()
+            self._finish(None)
+        elif why == "failed" and not comes_back(self._returns):
+            self._finish(error)
         if self._presence is not None:
             from dora.communication.presence import Left
 
-            self._presence.leave(Left(why))
+            self._presence.leave(Left(why), error)
         if self._layers.shm is not None:
-            self._layers.shm.leave(why)
+            self._layers.shm.leave(why, error)
         self.stream.close()
         if self._control is not None:
             self._control.close()
         self._layers.close()
 
-    def _finish(self) -> None:
+    def _finish(self, error: str | None) -> None:
         for publishers in self._publishers.values():
             for publisher in publishers:
-                publisher.finish()
+                publisher.finish(error)
 
     def _why(self, failed: bool) -> str:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
-        if self.stream.stopped or self._dataflow_ends:
+        if self.stream.stopped or self._told_to_stop or self._dataflow_ends:
             return "stopped"
-        if self._restart == "always" or (self._restart == "on-failure" and failed):
+        if failed or (self._restart == "always" and comes_back(self._returns)):
             return "failed"
         return "finished"
 
@@ -217,7 +225,7 @@ class Participation:
         from dora.communication.presence import Presence
 
         layer: Any = self._layers.get("zenoh")
-        presence = Presence(layer.session, self.config.dataflow, self.config.node)
+        presence = Presence(layer.session, self.config.dataflow, self.config.node, self._returns)
         presence.announce()
         return presence
 
@@ -276,6 +284,14 @@ def read_summary(config: NodeConfig) -> DataflowSummary | None:
         return None
     except (OSError, ValueError) as error:
         raise DoraError(f"{path}: {error}") from error
+
+
+def _error() -> str:
+    """What this process fails with, in one line."""
+    found = getattr(sys, "last_value", None)
+    if found is None:
+        return "it ended with an error"
+    return " ".join(f"{type(found).__name__}: {found}".split())
 
 
 def _missing(readers: frozenset[str], attendances: list[Any]) -> frozenset[str]:

@@ -18,11 +18,13 @@ from dora.event import (
     input_closed_event,
     input_event,
     input_recovered_event,
+    node_failed_event,
+    node_restarted_event,
     stop_event,
     tick_event,
 )
 from dora.inputs import Inputs
-from dora.protocol.config import InputConfig
+from dora.protocol.config import InputConfig, source_of
 from dora.protocol.supervision import RELOAD, STOP, ControlPipe
 from dora.protocol.traffic import InputTraffic
 from dora.pulse import Pulse
@@ -70,6 +72,7 @@ class EventStream:
             now=now / 1e9,
             ignore_endless=ignore_timers_at_end,
         )
+        self._deaths: dict[str, tuple[Kind, object]] = {}  # by node: the last one, as it was told
         self._pending: deque[Event] = deque()
         self._allowance: dict[str, int] | None = None  # after a stop: how much each may still give
         self._ended = False
@@ -140,7 +143,7 @@ class EventStream:
                         arrived._message = message
                         yield arrived
                         continue
-                    event = self._close(name) or self.take()
+                    event = self._learn(name, message) or self.take()
                 else:
                     self._seen = seen
                     event = self.take()
@@ -172,7 +175,7 @@ class EventStream:
                 event = InputEvent(common)
                 event._message = message
                 return event
-            return self._close(name)
+            return self._learn(name, message)
         self._seen = seen
         return None
 
@@ -194,7 +197,7 @@ class EventStream:
                     if message.kind is Kind.DATA:
                         self._received[name] += 1
                         return input_event(name, message)
-                    return self._close(name) or self.take()
+                    return self._learn(name, message) or self.take()
         now = self._clock()
         ready = self._ready(seen, now)
         if self._pending:
@@ -296,9 +299,24 @@ class EventStream:
             return None
         if self._allowance is not None:
             self._allowance[name] -= 1
+        if message.kind is Kind.DATA:
+            return self._deliver(name, message, now)
+        return self._learn(name, message) or self._serve(name, now)
+
+    def _learn(self, name: str, message: Message) -> Event | None:
+        """What is no message; None if it is no news."""
         if message.kind is Kind.CLOSED:
             return self._close(name)
-        return self._deliver(name, message, now)
+        # Each of the inputs that read the node tells of its death, and routers repeat it.
+        node = source_of(self._config[name])
+        death = message.kind, message.metadata.get("process")
+        if self._deaths.get(node) == death:
+            return None
+        self._deaths[node] = death
+        if message.kind is Kind.RESTARTED:
+            return node_restarted_event(node)
+        affected = [it for it in self._subscriptions if source_of(self._config[it]) == node]
+        return node_failed_event(node, str(message.metadata.get("error", "")), affected)
 
     def _close(self, name: str) -> Event | None:
         self._plain = False

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, Protocol
 class Kind(Enum):
     DATA = 0
     CLOSED = 1  # the producer said that this was the last message of the route
+    RESTARTED = 2  # the producer has died, and comes back
+    FAILED = 3  # the producer has died for good; CLOSED follows
 
 
 class Message(NamedTuple):
@@ -30,6 +32,9 @@ class Message(NamedTuple):
 
     `timestamp` is the sender's wall clock in nanoseconds. `metadata` is ours to change. A tuple,
     since one is made for every message.
+
+    RESTARTED and FAILED have for metadata the `process` that died (the same for all routes of a
+    node) and the `error`, as text.
     """
 
     kind: Kind
@@ -43,8 +48,9 @@ class Publisher(Protocol):
         """Hands the value over; the caller may change its own buffer afterwards.
         Raises TypeError for a value that no Arrow array can carry."""
 
-    def finish(self) -> None:
-        """Tells every subscriber, behind all that was sent, that nothing more will come."""
+    def finish(self, error: str | None = None) -> None:
+        """Tells every subscriber, behind all that was sent, that nothing more will come; with
+        `error`: because the producer has failed."""
 
     def close(self) -> None:
         """Gives everything back. May be called twice."""

@@ -21,7 +21,11 @@ _FIXED = struct.Struct("<BBBqII")
 NUMBERS = 0xFFFFFFFF  # then they begin again
 
 _PART = struct.Struct("<II")
-_CLOSED, _FLUSH, _PRECIOUS, _IN_PARTS = 1, 2, 4, 8
+_CLOSED, _FLUSH, _PRECIOUS, _IN_PARTS, _RESTARTED, _FAILED = 1, 2, 4, 8, 16, 32
+
+_KINDS = {_CLOSED: Kind.CLOSED, _RESTARTED: Kind.RESTARTED, _FAILED: Kind.FAILED}
+WITHOUT_A_WORD = "its process ended without a word: killed, or crashed"
+_LONGEST_ERROR = 500  # characters
 
 
 class Header(NamedTuple):
@@ -78,6 +82,20 @@ def pack_closed(timestamp: int, sender: int = 0, number: int = 0) -> bytes:
     return _FIXED.pack(VERSION, _CLOSED, 0, timestamp, sender, number & NUMBERS)
 
 
+def pack_notice(
+    kind: Kind, process: str, error: str, timestamp: int, sender: int = 0, number: int = 0
+) -> bytes:
+    """Of a producer that has died: RESTARTED or FAILED."""
+    flag = {Kind.RESTARTED: _RESTARTED, Kind.FAILED: _FAILED}[kind]
+    fixed = _FIXED.pack(VERSION, flag, 0, timestamp, sender, number & NUMBERS)
+    return fixed + to_json(notice(process, error))
+
+
+def notice(process: str, error: str) -> Metadata:
+    """The metadata of RESTARTED and FAILED."""
+    return {"process": process, "error": error[:_LONGEST_ERROR]}
+
+
 def unpack(data: bytes) -> Header:
     """Raises ValueError on anything that the functions above cannot have made."""
     if len(data) < _FIXED.size:
@@ -95,7 +113,7 @@ def unpack(data: bytes) -> Header:
     if part >= parts or end > len(data) or timestamp < 0:
         raise ValueError("a message's header is damaged")
     return Header(
-        kind=Kind.CLOSED if flags & _CLOSED else Kind.DATA,
+        kind=_KINDS.get(flags & (_CLOSED | _RESTARTED | _FAILED), Kind.DATA),
         timestamp=timestamp,
         form=data[begin:end].decode("ascii", "replace"),
         metadata=data[end:],

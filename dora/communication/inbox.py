@@ -68,16 +68,17 @@ class Inbox(Generic[T]):
         """Adds a message; a full queue loses its oldest that is not precious, and counts it.
 
         `flush` first throws away (uncounted: it was asked for) all that is not precious. Of
-        several CLOSED only the last is kept, so that they take no room without bound.
+        several of a kind that is not DATA only the last is kept, so that they take no room without
+        bound.
         """
         with self._lock:
             if self._wake < 0:
                 return
             was_empty = not self._entries
             if flush:
-                self._keep(lambda entry: entry.precious or entry.kind is Kind.CLOSED)
-            if kind is Kind.CLOSED:
-                self._keep(lambda entry: entry.kind is Kind.DATA)
+                self._keep(lambda entry: entry.precious or entry.kind is not Kind.DATA)
+            if kind is not Kind.DATA:
+                self._keep(lambda entry: entry.kind is not kind)
             elif self._data >= self._limit:
                 self._drop_one()
             self._entries.append(_Entry(item, kind, precious))

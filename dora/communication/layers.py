@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Layers:
-    """`returns`: whether the node is started again when it dies."""
+    """`returns`: from when on the node is started again when it dies (`protocol.comeback`)."""
 
-    def __init__(self, config: NodeConfig, *, returns: bool) -> None:
+    def __init__(self, config: NodeConfig, *, returns: int) -> None:
         self._config = config
         self._returns = returns
         self._open: dict[str, Layer] = {}

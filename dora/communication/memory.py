@@ -76,7 +76,7 @@ class MemoryPublisher:
             message = Message(Kind.DATA, timestamp, copied(metadata), parcel)
             subscription.inbox.put(message, flush=flush, precious=precious)
 
-    def finish(self) -> None:
+    def finish(self, error: str | None = None) -> None:
         if self._closed:
             return
         for subscription in self._layer.subscriptions(self._route):

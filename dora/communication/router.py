@@ -1,7 +1,7 @@
 """The machine's zenoh router: `python -m dora.communication.router`. Machine (>= 3.10).
 
 Nodes of this machine are its clients through a Unix socket. Routers of other machines are dialled
-at the addresses that the configuration names; nothing is discovered. It also closes the outputs of
+at the addresses that the configuration names; nothing is discovered. It also tells the readers of
 local nodes that died without a word (`departures`).
 """
 
@@ -14,13 +14,15 @@ import queue
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dora.communication.base import Kind
 from dora.communication.departures import Departures
-from dora.communication.header import pack_closed
+from dora.communication.header import pack_closed, pack_notice
 from dora.communication.presence import Left, watch_departures, watch_end, watch_nodes
 from dora.communication.zenoh import session as zenoh
 from dora.errors import DoraError
@@ -41,6 +43,7 @@ ROUTER_RUNTIME = "(tx:(worker_threads:4),rx:(worker_threads:4),net:(worker_threa
 WAIT, WAIT_FOR_FRAGMENTS = 50_000, 500_000  # microseconds
 
 TICK = 0.5  # s between looks at who is gone
+SOON = 0.02  # s; while a process may be about to end
 
 
 def router_settings(config: RouterConfig) -> dict[str, Any]:
@@ -119,16 +122,23 @@ class Router:
         self._clock = clock
         # Callbacks come from zenoh's threads; they are decided about in the caller's.
         self._changes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._waking = threading.Lock()
         self._departures = Departures(config.machine, is_alive)
         self._document = _Document(config.documents)
         self._session = zenoh.open_session(_listenable(config), ROUTER_RUNTIME)
         # What a node says last comes before its token goes: subscribed in this order, heard so.
         watch_departures(self._session, config.dataflow, self._on_left)
         watch_nodes(self._session, config.dataflow, self._on_change)
-        watch_end(self._session, config.dataflow, lambda: self._changes.put(_end))
+        watch_end(self._session, config.dataflow, lambda: self._note(_end))
 
     def tick(self) -> None:
-        """Closes the outputs of those who are gone; to be called every TICK seconds or so."""
+        """Tells the readers of those who are gone; to be called when `fileno` is readable, and
+        after `pause` seconds."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            pass  # nothing has changed
         while not self._changes.empty():
             self._changes.get()()
         dataflow, is_new = self._document.read()
@@ -136,25 +146,43 @@ class Router:
             self._departures.forget()
         if dataflow is None:
             return
-        for route in self._departures.speak(self._clock(), dataflow):
-            self._session.put(
-                f"{self._config.dataflow}/{route}", b"", attachment=pack_closed(time.time_ns())
-            )
+        for word in self._departures.speak(self._clock(), dataflow):
+            now = time.time_ns()
+            if word.kind is Kind.CLOSED:
+                header = pack_closed(now)
+            else:
+                header = pack_notice(word.kind, word.process, word.error, now)
+            self._session.put(f"{self._config.dataflow}/{word.route}", b"", attachment=header)
+
+    def fileno(self) -> int:
+        return self._wake
+
+    def pause(self) -> float:
+        return SOON if self._departures.undecided(self._clock()) else TICK
 
     def close(self) -> None:
         zenoh.close_session(self._session)
+        with self._waking:
+            os.close(self._wake)
+            self._wake = -1
         Path(self._config.socket).unlink(missing_ok=True)
         Path(self._config.socket + ".lock").unlink(missing_ok=True)
 
-    def _on_left(self, node: str, process: str, why: Left) -> None:
-        self._changes.put(lambda: self._departures.left(node, process, why))
+    def _on_left(self, node: str, process: str, why: Left, error: str) -> None:
+        self._note(lambda: self._departures.left(node, process, why, error))
 
-    def _on_change(self, node: str, process: str, there: bool) -> None:
+    def _on_change(self, node: str, process: str, returns: int, there: bool) -> None:
         if there:
-            self._changes.put(lambda: self._departures.came(node, process))
+            self._note(lambda: self._departures.came(node, process, returns))
         else:
             now = self._clock()
-            self._changes.put(lambda: self._departures.went(node, process, now))
+            self._note(lambda: self._departures.went(node, process, now))
+
+    def _note(self, change: Callable[[], None]) -> None:
+        self._changes.put(change)
+        with self._waking:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
 
 class _Document:
@@ -219,11 +247,12 @@ def main() -> int:
     notify_ready()
     poll = select.poll()
     poll.register(wake_read, select.POLLIN)
+    poll.register(router.fileno(), select.POLLIN)
     if control is not None:
         poll.register(control.fileno(), select.POLLIN)
     try:
         while True:
-            ready = {fd for fd, _ in poll.poll(TICK * 1000)}
+            ready = {fd for fd, _ in poll.poll(router.pause() * 1000)}
             if wake_read in ready or (control is not None and STOP in control.read_lines()):
                 return 0
             router.tick()

@@ -38,6 +38,11 @@ class InputConfig:
     cache: int = 0  # of the output, if it is reliable
 
 
+def source_of(wired: InputConfig) -> str:
+    """The node that an input reads."""
+    return wired.source.split("/", 1)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class OutputConfig:
     """`layers`: over which layers somebody may listen.

@@ -80,9 +80,9 @@ class ControlPipe:
         return STOP in self._unread
 
     def remind(self) -> None:
-        """After `asked_to_stop`, for whoever waits for the pipe: `stop` comes once more."""
-        self._unread = [line for line in self._unread if line != STOP]
-        os.write(self._fd, f"{STOP}\n".encode())
+        """After `asked_to_stop`, for whoever waits for the pipe: what came comes once more."""
+        lines, self._unread = self._unread, []
+        os.write(self._fd, "".join(f"{line}\n" for line in lines).encode())
 
     def close(self) -> None:
         """May be called twice."""
@@ -91,6 +91,8 @@ class ControlPipe:
             os.close(fd)
 
     def _read(self) -> None:
+        if self._fd < 0:
+            return  # closed, while another thread still sends
         try:
             data = os.read(self._fd, _LONGEST_LINE)
         except BlockingIOError:

@@ -12,7 +12,13 @@ from functools import partial
 from itertools import count
 from math import inf
 
-from dora.event import input_closed_event, input_recovered_event
+from dora.event import (
+    Event,
+    input_closed_event,
+    input_recovered_event,
+    node_failed_event,
+)
+from dora.protocol.config import source_of
 from dora.protocol.runtime import OperatorConfig, RuntimeConfig
 from dora.runtime.base import Instance
 from dora.runtime.errors import OperatorError
@@ -20,8 +26,9 @@ from dora.runtime.failure import one_line, told
 from dora.runtime.operator import Operator, State
 from dora.runtime.restart import restart_after
 from dora.runtime.sending import Exchange, Sender, Way
+from dora.runtime.silences import Silences
 from dora.runtime.task import RUNNING, Queue
-from dora.runtime.wiring import Wiring
+from dora.runtime.wiring import MEMORY, Wiring
 from dora.runtime.worker import Worker
 
 logger = logging.getLogger("dora")
@@ -50,6 +57,7 @@ class Crew:
         self._numbers = count()
         self._early: list[tuple[Operator, BaseException]] = []  # failed before `begin`
         self._loading = 0
+        self.silences = Silences(self._hush, exchange, clock)
         self.operators = {config.id: self._new(config, exchange) for config in runtime.operators}
         self._connect()
         self.live = len(self.operators)
@@ -162,14 +170,37 @@ class Crew:
         operator = self.operators[operator_id]
         if not operator.state.over:
             operator.attention = True
-            self._scheduler.tell(operator.task.queues[name], input_closed_event(name))
+            self._scheduler.tell(operator.task.queues[name], input_closed_event(name), _of_input)
 
     def reopen(self, operator_id: str, name: str) -> None:
         """Something came to an input that was closed or silent."""
         operator = self.operators[operator_id]
         operator.closed.discard(name)
         if not operator.state.over:
-            self._scheduler.tell(operator.task.queues[name], input_recovered_event(name))
+            self._scheduler.tell(operator.task.queues[name], input_recovered_event(name), _of_input)
+
+    def tell_of_node(self, event: Event) -> None:
+        """Another node has died: each operator that reads it is told once, behind what waits of
+        it."""
+        affected: dict[str, list[str]] = {}
+        for (operator_id, name), wired in self._wiring.inputs.items():
+            if wired.layer != MEMORY and wired.interval is None and source_of(wired) == event["id"]:
+                affected.setdefault(operator_id, []).append(name)
+        for operator_id, names in affected.items():
+            task = self.operators[operator_id].task
+            if self.operators[operator_id].state.over:
+                continue
+            told = Event(event)
+            if event["type"] == "NODE_FAILED":
+                told = node_failed_event(event["id"], event["value"]["error"], names)
+            kind = event["type"]
+            self._scheduler.tell(task.queues[names[0]], told, partial(_is_a, kind))
+
+    def _hush(self, queue: Queue, silent: bool) -> None:
+        """An edge of this runtime has carried nothing for too long; or has something again."""
+        operator: Operator = queue.task.owner
+        if queue.input not in operator.closed:
+            (self.tell_closed if silent else self.reopen)(operator.config.id, queue.input)
 
     def look(self, operator: Operator) -> None:
         """Ends the operator if nothing can come any more, or if a stop allows it no more calls."""
@@ -223,6 +254,14 @@ class Crew:
                 if self._wiring.inputs[reader].queue_policy == "backpressure"
             ]
         self._scheduler.connect((sender.task, queue) for sender, queue in held_back)
+        now = self._clock()
+        for (id, output), readers in self._wiring.inside.items():
+            for operator, input in readers:
+                timeout = self._wiring.inputs[operator, input].timeout
+                if timeout:
+                    queue = self.operators[operator].task.queues[input]
+                    way = self.operators[id].sender.ways[output]
+                    self.silences.watch(queue, way, timeout, now)
 
     def build(self, operator: Operator, make: Callable[[], Instance], made: Made) -> None:
         """Where the operator runs; `made` is called in the main thread, maybe later."""
@@ -270,6 +309,15 @@ class Crew:
                 instance.close()
             except Exception as error:
                 logger.error("operator %s, when dropped:\n%s", operator.config.id, told(error))
+
+
+def _of_input(event: Event) -> bool:
+    """Whether a notice is of the input itself, and not of the node that it reads."""
+    return event["type"] in ("INPUT_CLOSED", "INPUT_RECOVERED")
+
+
+def _is_a(kind: str, event: Event) -> bool:
+    return bool(event["type"] == kind)
 
 
 def _nobody(output: str) -> None:

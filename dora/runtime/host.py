@@ -111,6 +111,9 @@ class Host:
         if self._crew.next_restart() <= now:
             self._crew.restart(now)
             busy = True
+        if self._crew.silences.deadline() <= now:
+            self._crew.silences.look(now)
+            busy = True
         busy |= self._call(now)
         when = self._scheduler.deadline()
         if when is not None and when <= now:
@@ -142,6 +145,8 @@ class Host:
                 self._arrive(event)
             elif kind == "STOP":
                 self._stop(event)
+            elif kind in ("NODE_RESTARTED", "NODE_FAILED"):
+                self._crew.tell_of_node(event)
             else:
                 tell = self._crew.tell_closed if kind == "INPUT_CLOSED" else self._crew.reopen
                 for reader in self._arrivals[event["id"]]:
@@ -304,6 +309,7 @@ class Host:
             self._stream.deadline(),
             self._scheduler.deadline(),
             self._crew.next_restart(),
+            self._crew.silences.deadline(),
             self._quiet,
             inf if self._stopping else self._asked,
         )

@@ -76,14 +76,18 @@ class Scheduler:
             return self._crowded(queue)
         return None
 
-    def tell(self, queue: Queue, event: Any) -> None:
+    def tell(
+        self, queue: Queue, event: Any, replaces: Callable[[Any], bool] = lambda before: True
+    ) -> None:
         """Something that is no message (an input was closed, came back): never dropped, not late,
-        given behind what waits. It replaces what was told before and has not been given yet."""
+        given behind what waits. It replaces what was told before and has not been given yet, or of
+        that what `replaces` says."""
         if queue.noticed:
-            rest = [item for item in queue.items if item[0] != NOTICE]
+            rest = [it for it in queue.items if it[0] != NOTICE or not replaces(it[1])]
+            queue.noticed -= len(queue.items) - len(rest)
             queue.items.clear()
             queue.items.extend(rest)
-        queue.noticed = True
+        queue.noticed += 1
         queue.items.append((NOTICE, event))
         if not queue.active:
             self._push(queue)
@@ -105,7 +109,7 @@ class Scheduler:
                 self._relieve(queue)
             if due < now:
                 if due == NOTICE:
-                    queue.noticed = False
+                    queue.noticed -= 1
                     due = inf
                 elif task.on_miss == "skip":
                     self._skip(task, now - due)
@@ -160,7 +164,7 @@ class Scheduler:
         for queue in task.queues.values():
             self.flush(queue)
             queue.items.clear()
-            queue.noticed = False
+            queue.noticed = 0
             queue.bound = queue.limit = 0
         return waiting
 

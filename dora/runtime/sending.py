@@ -35,7 +35,7 @@ class Way:
     def __init__(self, queues: tuple[Queue, ...], outside: str | None) -> None:
         self.queues = queues
         self.outside = outside
-        self.inner = outside is None  # nobody out there reads, and it is open
+        self.inner = outside is None  # nobody out there reads, and it is open; no reader is silent
         self.timed = any(queue.deadline != float("inf") for queue in queues)
         self.sent = 0
 
@@ -51,6 +51,7 @@ class Exchange:
         self.scheduler = scheduler
         self.arrived = scheduler.arrived
         self.arrays: set[type] = set()  # classes of Arrow arrays that were seen
+        self.silent: dict[Queue, Callable[[], None]] = {}  # to be called before the next message
         # Now, as events have it: making one costs as much as scheduling a call.
         self.stamp = EPOCH
         self.stamped = 0.0  # monotonic seconds until which that will do
@@ -71,6 +72,8 @@ class Exchange:
         scheduler = self.scheduler
         flush = bool(metadata) and metadata.get("flush") is True
         for queue in queues:
+            if self.silent and queue in self.silent:
+                self.silent.pop(queue)()
             event = input_event(queue.input, Message(Kind.DATA, timestamp, copied(metadata), value))
             if flush:
                 scheduler.flush(queue, is_precious)

@@ -44,7 +44,7 @@ class Queue:
         self.deadline = deadline  # s
         self.dropped = 0
         self.active = False  # the policy knows that something waits here
-        self.noticed = False  # one of the items is a notice
+        self.noticed = 0  # how many of the items are notices
         self.full = False  # the feeders are held back
         self.feeders: tuple[Task, ...] = ()
 

@@ -62,7 +62,8 @@ def test_a_consumer_gets_every_message_then_the_end(area: Playground) -> None:
 def test_a_node_ends_as_its_program_does_and_its_reader_learns_it(
     area: Playground, ending: str, status: int, said: str
 ) -> None:
-    """However a producer ends, it ends at once with its own status, and its outputs close."""
+    """However a producer ends, it ends at once with its own status, and its outputs close; unless
+    it left of its own will, it has failed."""
     area.node("source", outputs=("number",))
     area.node("sink", {"n": "source/number"})
     sink = area.start("sink", RECORD)
@@ -81,7 +82,9 @@ def test_a_node_ends_as_its_program_does_and_its_reader_learns_it(
     assert status == source.wait(10)
     assert said in source.text()
     assert 0 == sink.wait()
-    assert ["INPUT", "INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+    failed = ["NODE_FAILED"] if status not in (0, 3) else []
+    expected = ["INPUT", *failed, "INPUT_CLOSED", "STOP"]
+    assert expected == [event["type"] for event in events(sink)]
 
 
 def test_a_burst_before_the_end_arrives_whole(area: Playground) -> None:
@@ -183,7 +186,9 @@ def test_a_killed_producer_comes_back_to_its_readers(area: Playground) -> None:
     first.wait()
     again = area.start("source", SEND_THREE, env={"DEPLOY_RESTARTS": "1"})
     assert (0, 0) == (again.wait(), sink.wait())
-    assert ["INPUT"] * 6 + ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)]
+    three = ["INPUT"] * 3
+    expected = [*three, "NODE_RESTARTED", *three, "INPUT_CLOSED", "STOP"]
+    assert expected == [event["type"] for event in events(sink)]
 
 
 def test_a_killed_consumer_comes_back_to_its_producer(area: Playground) -> None:

@@ -130,7 +130,7 @@ def test_a_killed_node_closes_its_outputs_unless_it_comes_back(
         assert ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)][-2:]
     else:
         time.sleep(2)
-        assert {"INPUT"} == {event["type"] for event in events(sink)}
+        assert {"INPUT", "NODE_RESTARTED"} == {event["type"] for event in events(sink)}
 
 
 def test_a_configuration_without_the_folder_says_so(area: Playground) -> None:

@@ -14,6 +14,7 @@ from dora.communication.shm.forks import abandon_in_children
 from dora.communication.shm.handshake import Leave, Welcome, Word, receive_word
 from dora.communication.shm.table import Table
 from dora.communication.shm.values import makers, read_schema, unpack
+from dora.protocol.comeback import ALWAYS
 
 logger = logging.getLogger("dora")
 
@@ -80,8 +81,9 @@ class Connection:
         self.lease = Lease(sock, table)
         self.arena: ReadArena | None = None
         self.chunks: dict[int, Chunk] = {}  # by their first page
-        self.returns = True
-        self.parting: str | None = None  # what the producer said when it left
+        self.process = ""  # the producer's identity
+        self.returns = ALWAYS  # whether it comes back, see `protocol.comeback`
+        self.parting: Leave | None = None  # what the producer said when it left
         self._schemas: dict[int, Any] = {}
         self._lock = threading.Lock()
 
@@ -126,12 +128,12 @@ class Connection:
         if isinstance(word, Welcome) and self.arena is None:
             self.arena = ReadArena(fds[0])
             self.chunks = self.arena.chunks
-            self.returns = word.returns
+            self.returns, self.process = word.returns, word.process
             return
         for fd in fds:
             os.close(fd)
         if isinstance(word, Leave):
-            self.parting = word.why
+            self.parting = word
 
 
 def read_value(form: int, place: Region | bytes, connection: Connection) -> Any:

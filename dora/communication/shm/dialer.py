@@ -7,12 +7,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from dora.communication.header import WITHOUT_A_WORD
 from dora.communication.shm.address import dial
 from dora.communication.shm.connection import Connection
+from dora.communication.shm.endings import Ending
 from dora.communication.shm.handshake import Leave, Subscribe, peer_of, send_word
 from dora.communication.shm.reactor import Reactor
+from dora.communication.shm.record import FAILED, RESTARTED
 from dora.communication.shm.subscription import ShmSubscription
 from dora.communication.shm.table import Table, create_table
+from dora.protocol.comeback import comes_back
 
 logger = logging.getLogger("dora")
 
@@ -22,8 +26,8 @@ GRACE = 1.0  # s for a new process of a node that died, before its outputs count
 
 
 class Dialer:
-    """`node`: who reads, as the producer is told. `has_ended`: whether the producer that is not
-    there has said before that the route has ended; None if that cannot be known."""
+    """`node`: who reads, as the producer is told. `ending`: whether and how the route of a producer
+    that is not there has ended before; None if that cannot be known."""
 
     def __init__(
         self,
@@ -31,13 +35,13 @@ class Dialer:
         path: Path,
         subscription: ShmSubscription,
         node: str,
-        has_ended: Callable[[], bool] | None,
+        ending: Callable[[], Ending | None] | None,
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._subscription = subscription
         self._node = node
-        self._has_ended = has_ended
+        self._ending = ending
         self._looking = False
         self._connection: Connection | None = None
         self._delay = SOON
@@ -50,7 +54,7 @@ class Dialer:
         """Tries, and tries again until it is connected or closed."""
         if self._closed or self._connection is not None:
             return
-        if self._has_ended is not None and not self._looking:
+        if self._ending is not None and not self._looking:
             self._looking = True
             self._reactor.later(self._delay, self._look_for_ending)
         try:
@@ -129,25 +133,46 @@ class Dialer:
             return
         self._delay = SOON
         self._looking = False
-        if not connection.returns and connection.parting is None:
-            self._reactor.later(GRACE, self._end_unless_back)
+        self._tell(connection)
         self.connect()
+
+    def _tell(self, connection: Connection) -> None:
+        """The consumer of its producer's death, behind all that came before it."""
+        parting = connection.parting
+        if parting is not None and parting.why != "failed":
+            return  # it finished, or whoever stopped it knows what comes next
+        error = parting.error if parting is not None else WITHOUT_A_WORD
+        if comes_back(connection.returns):
+            self._subscription.say(RESTARTED, connection.process, error)
+        elif parting is not None:
+            self._fail(connection.process, error)
+        else:
+            self._looking = True  # what is noted down would be the same news
+            self._reactor.later(GRACE, lambda: self._end_unless_back(connection.process))
 
     def _look_for_ending(self) -> None:
         """While nobody answers: who connects may wait in the queue of a socket held for later."""
         connection = self._connection
         if self._closed or (connection is not None and connection.arena is not None):
             self._looking = False
-        elif self._has_ended is not None and self._has_ended():
-            self._subscription.say_closed()  # `_looking` stays: once is enough
+        elif self._ending is not None and (ending := self._ending()) is not None:
+            # `_looking` stays: once is enough
+            if ending.killed:
+                self._reactor.later(GRACE, lambda: self._end_unless_back(ending.process))
+            else:
+                self._subscription.say_closed()
         else:
             self._reactor.later(LATER, self._look_for_ending)
 
-    def _end_unless_back(self) -> None:
+    def _end_unless_back(self, process: str) -> None:
         """The node died without a word, and nobody starts it again: the route has ended."""
         connection = self._connection
         if not self._closed and (connection is None or connection.arena is None):
-            self._subscription.say_closed()
+            self._fail(process, WITHOUT_A_WORD)
+
+    def _fail(self, process: str, error: str) -> None:
+        self._subscription.say(FAILED, process, error)
+        self._subscription.say_closed()
 
     def _again(self) -> None:
         self._reactor.later(self._delay, self.connect)

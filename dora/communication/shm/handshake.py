@@ -38,9 +38,11 @@ class Subscribe:
 
 @dataclass(frozen=True)
 class Welcome:
-    """File descriptor: the arena. `returns`: whether the node comes back if it dies."""
+    """File descriptor: the arena. `returns`: from when on the producer comes back if it dies (see
+    `protocol.comeback`). `process`: its identity."""
 
-    returns: bool
+    returns: int
+    process: str
 
     FDS = 1
 
@@ -48,9 +50,11 @@ class Welcome:
 @dataclass(frozen=True)
 class Leave:
     """From a consumer: it wants no more, but may still look at what it has. From a producer: why
-    it leaves (see `presence.Left`); only one that says nothing may be taken for dead."""
+    it leaves (see `presence.Left`), and what the `error` is if it has failed; only one that says
+    nothing may be taken for dead."""
 
     why: str = ""
+    error: str = ""
 
     FDS = 0
 
@@ -119,7 +123,7 @@ def _parse(data: bytes, fds: int) -> Word:
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"no word of ours: {data[:80]!r}") from error
     for name, value in asdict(word).items():
-        expected = {"str": str, "int": int, "bool": bool}[kind.__annotations__[name]]
+        expected = {"str": str, "int": int}[kind.__annotations__[name]]
         if type(value) is not expected:
             raise ValueError(f"{name} is {value!r}")
     if fds != kind.FDS:

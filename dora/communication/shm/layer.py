@@ -6,6 +6,7 @@ import resource
 import select
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST
@@ -13,12 +14,14 @@ from dora.communication.shm.address import path_of
 from dora.communication.shm.dialer import Dialer
 from dora.communication.shm.endings import Endings
 from dora.communication.shm.forks import abandon_in_children
-from dora.communication.shm.pool import CHUNK, Pool
+from dora.communication.shm.pool import CHUNK, Patience, Pool
 from dora.communication.shm.publisher import ShmPublisher
 from dora.communication.shm.reactor import Reactor
 from dora.communication.shm.readers import Attendance, Readers
 from dora.communication.shm.subscription import ShmSubscription
+from dora.protocol.comeback import ALWAYS
 
+_LONGEST_ERROR = 400  # characters; a word must be short
 _MEETING = 1.0  # s; it takes a millisecond
 
 _OPEN_FILES = 8192  # four for each subscription; what a process starts with is often 1024
@@ -27,8 +30,9 @@ _OPEN_FILES = 8192  # four for each subscription; what a process starts with is 
 class ShmLayer:
     """`folder` holds the sockets of the deployment's nodes on this machine.
 
-    `node`: who we are, for those that we read from. `returns`: whether this node is started again
-    when it dies; if not, its readers take its death for the end of its outputs. `document`: see
+    `node`: who we are, for those that we read from. `returns`: from when on this node is started
+    again when it dies (see `protocol.comeback`); if it is not, its readers take its death for the
+    end of its outputs. `document`: see
     `Endings`. `limit`: bytes of shared memory for what we send (`Pool`), `chunk`: how it grows.
 
     A subscription with `backpressure` blocks the sender, but for one in the sender's own process.
@@ -42,7 +46,7 @@ class ShmLayer:
         folder: str,
         *,
         node: str = "",
-        returns: bool = True,
+        returns: int = ALWAYS,
         document: Path | None = None,
         limit: int | None = None,
         chunk: int = CHUNK,
@@ -53,6 +57,7 @@ class ShmLayer:
         self._pool = Pool(self._reactor.call, limit=limit, chunk=chunk)
         self._readers = Readers(self._reactor, self._pool, returns=returns)
         self._endings = Endings(folder, document)
+        self._returns = returns
         self._dialers: dict[ShmSubscription, Dialer] = {}
         self._closed = False
         _allow_open_files()
@@ -66,7 +71,7 @@ class ShmLayer:
         """Raises DoraError if readers cannot be let in."""
         node = _node_of(route)
         self._readers.listen(path_of(self._folder, node))
-        self._endings.clear(node)
+        self._endings.begin(node, self._returns)
         with self._pool.lock:
             shared = self._readers.route(route)
             shared.published = True
@@ -86,7 +91,7 @@ class ShmLayer:
             path_of(self._folder, node),
             subscription,
             self._node,
-            (lambda: self._endings.has(node, route)) if self._endings.known else None,
+            (lambda: self._endings.find(node, route)) if self._endings.known else None,
         )
         self._dialers[subscription] = dialer
         self._reactor.call(dialer.connect)
@@ -97,9 +102,16 @@ class ShmLayer:
         """Which nodes read what this layer publishes."""
         return self._readers.attendance()
 
-    def leave(self, why: str) -> None:
+    def leave(self, why: str, error: str = "") -> None:
         """Says why this node leaves (see `presence.Left`), before `close`."""
-        self._readers.say_leave(why)
+        self._readers.say_leave(why, error[:_LONGEST_ERROR])
+        if why == "stopped":
+            self._endings.forget()
+
+    def heed(self, fd: int, is_over: Callable[[], bool]) -> None:
+        """From now on nobody waits for room any more once `is_over`, which is asked when `fd` is
+        readable, and before it is waited for."""
+        self._pool.patience = Patience(fd, is_over)
 
     def close(self) -> None:
         if self._closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from dora.communication.shm.allocator import ALIGNMENT, Allocator, Slot
 from dora.communication.shm.arena import Arena, Chunk, populate
@@ -18,6 +18,13 @@ LIMIT = 2 << 30  # unless the machine has less than four times that
 
 PREPARED = 256 * 1024  # from this size on, fresh memory is prepared before it is needed
 _FORMS = 1 << 32  # what a record has room for
+
+
+class Patience(NamedTuple):
+    """Whether a sender may still wait for room: `is_over` is asked when `fd` is readable."""
+
+    fd: int
+    is_over: Callable[[], bool]
 
 
 class Pool:
@@ -37,6 +44,7 @@ class Pool:
         self.allocator = Allocator(self.arena.extend, chunk=chunk, limit=limit, slots=SLOTS)
         self.packer = Packer(self._store_schema)
         self.subscribers: list[Subscriber] = []
+        self.patience: Patience | None = None
         self._later = later
         self._prepared: dict[int, int] = {}  # chunk -> up to where its pages are there
 

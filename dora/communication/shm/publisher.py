@@ -106,13 +106,15 @@ class ShmPublisher:
             self._wait(slot, tail, waiting)
             self._pool.release(slot)
 
-    def finish(self) -> None:
+    def finish(self, error: str | None = None) -> None:
+        """With an error, readers hear it when the layer says why the node leaves."""
         with self._lock:
             if self.closed:
                 return
-            self._route.finished = True
-            for subscriber in self._route.subscribers:
-                subscriber.close_route(time.time_ns())
+            if error is None:
+                self._route.finished = True
+                for subscriber in self._route.subscribers:
+                    subscriber.close_route(time.time_ns())
         try:
             self._finished()
         except OSError as error:
@@ -191,9 +193,12 @@ class ShmPublisher:
         return waiting
 
     def _wait(self, slot: Slot, tail: bytes, waiting: list[Subscriber]) -> None:
-        """Until all have room, or are gone."""
+        """Until all have room, or are gone, or we are asked to leave: then it is lost to them."""
+        patience = self._pool.patience
         for subscriber in waiting:
             poll = select.poll()
+            if patience is not None:
+                poll.register(patience.fd, select.POLLIN)
             with self._lock:
                 if not subscriber.listening:
                     continue
@@ -207,6 +212,9 @@ class ShmPublisher:
                             break
                         if subscriber.has_room():
                             subscriber.give(slot, tail)
+                            break
+                        if patience is not None and patience.is_over():
+                            subscriber.drop()
                             break
                     poll.poll(_LOOK_AGAIN)
                     try:

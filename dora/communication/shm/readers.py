@@ -22,6 +22,7 @@ from dora.communication.shm.pool import Pool
 from dora.communication.shm.reactor import Reactor
 from dora.communication.shm.route import Route
 from dora.communication.shm.sender import Subscriber
+from dora.protocol.process import identity
 
 logger = logging.getLogger("dora")
 
@@ -31,10 +32,10 @@ _MISER = 1.0  # s; pause when the process has no room for more open files
 class Readers:
     """`returns`: as the readers are told (`handshake.Welcome`)."""
 
-    def __init__(self, reactor: Reactor, pool: Pool, *, returns: bool) -> None:
+    def __init__(self, reactor: Reactor, pool: Pool, *, returns: int) -> None:
         self._reactor = reactor
         self._pool = pool
-        self._returns = returns
+        self._welcome = Welcome(returns, identity())
         self._routes: dict[str, Route] = {}
         self._listeners: dict[Path, Listener] = {}
         self._peers: dict[int, tuple[socket, Subscriber | None]] = {}
@@ -67,11 +68,11 @@ class Readers:
     def attendance(self) -> Attendance:
         return Attendance(self)
 
-    def say_leave(self, why: str) -> None:
+    def say_leave(self, why: str, error: str) -> None:
         """Tells all readers why this node leaves."""
         for sock, _ in list(self._peers.values()):
             try:
-                send_word(sock, Leave(why))
+                send_word(sock, Leave(why, error))
             except OSError:
                 pass  # gone already
 
@@ -178,7 +179,7 @@ class Readers:
         arena = self._pool.arena.open_for_reading()
         try:
             # Before the first record, so that the reader always has it in time.
-            send_word(sock, Welcome(self._returns), [arena])
+            send_word(sock, self._welcome, [arena])
         except OSError:
             self._drop(fd)
             return

@@ -16,6 +16,7 @@ assert RECORD.size == SIZE == TAIL.size + 4
 
 DATA = 0
 CLOSED = 1  # nothing more will come of this route
+RESTARTED, FAILED = 2, 3  # the producer has died: the consumer's own note to itself
 
 PRECIOUS = 1  # a flag: is dropped last
 

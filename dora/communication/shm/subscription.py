@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 from dora.communication.base import Kind, Message
+from dora.communication.header import notice
 from dora.communication.shm.connection import Connection, Region, read_value
 from dora.communication.shm.forks import abandon_in_children
-from dora.communication.shm.record import CLOSED, RECORD, SIZE
+from dora.communication.shm.record import CLOSED, FAILED, PRECIOUS, RECORD, RESTARTED, SIZE
 from dora.communication.shm.table import SLOTS
 from dora.communication.shm.values import FIRST_PLAIN, PLAIN, WIDTHS, is_known
 from dora.metadata import Metadata, from_json
@@ -35,6 +36,8 @@ _message: Callable[[type[Message], tuple[Any, ...]], Message] = tuple.__new__
 _DATA = Kind.DATA
 
 _OURSELVES = 0  # the epoch of records that this side wrote
+_DEATHS = {RESTARTED: Kind.RESTARTED, FAILED: Kind.FAILED}
+_MOST_NOTES = 16
 
 
 class ShmSubscription:
@@ -63,6 +66,8 @@ class ShmSubscription:
         self._dead: list[Connection] = []  # gone, but some of their records may still wait
         self._lost = 0  # dropped by producers that are gone
         self._epoch = _OURSELVES
+        self._notes: dict[int, Metadata] = {}  # what is known of deaths that wait in the pipe
+        self._noted = 0
         self._ended = ended
         self._closed = False
         abandon_in_children(self)
@@ -106,8 +111,8 @@ class ShmSubscription:
                     first,
                     pages,
                 ) = RECORD.unpack(data)
-                if kind == CLOSED:
-                    return Message(Kind.CLOSED, timestamp, {}, _nothing)
+                if kind:
+                    return self._no_data(kind, timestamp)
                 connection = self._connections.get(epoch)
                 if connection is None:
                     raise ValueError(f"a record of unknown epoch {epoch}")
@@ -188,7 +193,18 @@ class ShmSubscription:
 
     def say_closed(self) -> None:
         """Puts the end of the route behind all that waits."""
-        record = RECORD.pack(_OURSELVES, CLOSED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._write(CLOSED, 0)
+
+    def say(self, kind: int, process: str, error: str) -> None:
+        """Puts the death of a producer (RESTARTED or FAILED) behind all that waits."""
+        with self._lock:
+            self._noted += 1
+            self._notes[self._noted] = notice(process, error)
+            self._notes.pop(self._noted - _MOST_NOTES, None)  # nobody takes them
+        self._write(kind, self._noted)
+
+    def _write(self, kind: int, note: int) -> None:
+        record = RECORD.pack(_OURSELVES, kind, PRECIOUS, 0, note, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         with self._lock:
             if self.writer < 0:
                 return
@@ -197,6 +213,16 @@ class ShmSubscription:
             except BlockingIOError:
                 # Only a producer that does not keep to the limit can have filled it up.
                 logger.warning("%s: no room for the end of the route", self.route)
+
+    def _no_data(self, kind: int, note: int) -> Message:
+        """Raises ValueError for what nobody can have written."""
+        if kind == CLOSED:
+            return Message(Kind.CLOSED, note, {}, _nothing)
+        with self._lock:
+            metadata = self._notes.pop(note, None)
+        if kind not in _DEATHS or metadata is None:
+            raise ValueError(f"a record of kind {kind}")
+        return Message(_DEATHS[kind], 0, metadata, _nothing)
 
     def _bury(self, connection: Connection) -> None:
         """Records of one pipe come in order: of who went before `connection`, all are taken."""

@@ -13,9 +13,11 @@ import zenoh.ext
 
 from dora import arrow
 from dora.communication import parts
-from dora.communication.header import pack_closed, pack_data
+from dora.communication.base import Kind
+from dora.communication.header import pack_closed, pack_data, pack_notice
 from dora.communication.zenoh.session import hold, release
 from dora.protocol.config import BULK, HIGH, NORMAL, REALTIME
+from dora.protocol.process import identity
 
 HEARTBEAT = 0.5  # s; how long a reader may not notice that the last message was lost
 
@@ -52,8 +54,12 @@ class ZenohPublisher:
                 buffer = bytes(memoryview(buffer))
             self._put(buffer, header)
 
-    def finish(self) -> None:
+    def finish(self, error: str | None = None) -> None:
         with self._order:
+            if error is not None:
+                self._number += 1
+                about = Kind.FAILED, identity(), error
+                self._put(b"", pack_notice(*about, time.time_ns(), self._sender, self._number))
             self._number += 1
             self._put(b"", pack_closed(time.time_ns(), self._sender, self._number))
 

@@ -44,12 +44,12 @@ class ZenohSubscription:
         """Messages that no sender of ours can have made are logged and passed over."""
         while (waiting := self._inbox.take()) is not None:
             header, payloads = waiting
-            if header.kind is Kind.CLOSED:
-                return Message(Kind.CLOSED, header.timestamp, {}, _no_value)
             try:
+                metadata = header.read_metadata()
+                if header.kind is not Kind.DATA:
+                    return Message(header.kind, header.timestamp, metadata, _no_value)
                 if header.form != arrow.IPC:
                     arrow.check_size(header.form, sum(map(len, payloads)))
-                metadata = header.read_metadata()
             except ValueError as error:
                 logger.warning("a message of %s was thrown away: %s", self._route, error)
                 continue

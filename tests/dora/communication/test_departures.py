@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dora.communication.departures import GRACE, REPEAT, Departures
+from dora.communication.base import Kind
+from dora.communication.departures import GRACE, REPEAT, Departures, Word
+from dora.communication.header import WITHOUT_A_WORD
 from dora.communication.presence import Left
+from dora.protocol.comeback import ALWAYS, NEVER
 from dora.protocol.dataflow import DataflowSummary, NodeSummary
 
 
@@ -14,7 +17,14 @@ def flow(machine: str = "here", restart: str = "never") -> DataflowSummary:
     return DataflowSummary("flow", {"n": node})
 
 
-ROUTES = ["n/a", "n/op/b"]
+OUTPUTS = ["n/a", "n/op/b"]
+CLOSED = [Word(output, Kind.CLOSED, "p") for output in OUTPUTS]
+RESTARTED = [Word(output, Kind.RESTARTED, "p") for output in OUTPUTS]
+
+
+def failed(process: str = "p", error: str = WITHOUT_A_WORD) -> list[Word]:
+    kinds = (Kind.FAILED, Kind.CLOSED)
+    return [Word(output, kind, process, error) for output in OUTPUTS for kind in kinds]
 
 
 def gone(why: Left | None = None, *, alive: bool = False) -> Departures:
@@ -31,7 +41,7 @@ def test_a_dead_nodes_outputs_are_closed_after_a_grace_and_again_and_again() -> 
     """For readers who were cut off, or start later."""
     departures = gone()
     times = [0.0, GRACE - 0.1, GRACE, GRACE + 0.1, GRACE + REPEAT]
-    assert [[], [], ROUTES, [], ROUTES] == [departures.speak(t, flow()) for t in times]
+    assert [[], [], failed(), [], failed()] == [departures.speak(t, flow()) for t in times]
 
 
 @pytest.mark.parametrize(
@@ -39,21 +49,19 @@ def test_a_dead_nodes_outputs_are_closed_after_a_grace_and_again_and_again() -> 
     [
         (gone(alive=True), flow()),
         (gone(), flow(machine="elsewhere")),
-        (gone(), flow(restart="on-failure")),
         (gone(Left.STOPPED), flow()),
-        (gone(Left.FAILED), flow(restart="on-failure")),
         (gone(), DataflowSummary("flow", {})),
     ],
-    ids=["lives", "remote", "may come back", "was stopped", "failed", "unknown"],
+    ids=["lives", "remote", "was stopped", "unknown"],
 )
 def test_nobody_speaks_for_others(departures: Departures, dataflow: DataflowSummary) -> None:
-    """A hung process, a cut link, a restart or a redeployment close nothing."""
+    """A hung process, a cut link or a redeployment close nothing."""
     assert [] == departures.speak(1000.0, dataflow)
 
 
 def test_a_finished_node_is_repeated_whatever_its_policy() -> None:
     """It said itself that nothing more will come."""
-    assert ROUTES == gone(Left.FINISHED).speak(GRACE, flow(restart="on-failure"))
+    assert CLOSED == gone(Left.FINISHED).speak(GRACE, flow(restart="on-failure"))
 
 
 def test_a_new_process_of_the_node_ends_it() -> None:
@@ -62,7 +70,7 @@ def test_a_new_process_of_the_node_ends_it() -> None:
     departures.came("n", "q")
     assert [] == departures.speak(1000.0, flow())
     departures.went("n", "q", 1000.0)
-    assert ROUTES == departures.speak(1000.0 + GRACE, flow())
+    assert failed("q") == departures.speak(1000.0 + GRACE, flow())
 
 
 def test_the_old_process_may_go_after_the_new_one_came() -> None:
@@ -86,3 +94,52 @@ def test_a_new_generation_starts_without_the_past() -> None:
     departures = gone()
     departures.forget()
     assert [] == departures.speak(1000.0, flow())
+
+
+@pytest.mark.parametrize("why", [None, Left.FAILED], ids=["killed", "failed"])
+def test_that_a_node_comes_back_is_said_at_once_and_once(why: Left | None) -> None:
+    """And nothing is closed."""
+    departures = gone(why)
+    said = [departures.speak(t, flow(restart="on-failure")) for t in (0.0, 1.0, 1000.0)]
+    assert [RESTARTED, [], []] == said
+
+
+def test_a_node_that_is_back_already_has_still_died() -> None:
+    """The router may have been busy meanwhile."""
+    departures = gone()
+    departures.came("n", "q")
+    assert RESTARTED == departures.speak(0.0, flow(restart="always"))
+
+
+def test_a_link_that_was_cut_is_no_death() -> None:
+    """The same process is there again."""
+    departures = gone(alive=True)
+    assert departures.undecided(0.0)
+    assert not departures.undecided(GRACE)
+    departures.came("n", "p")
+    assert not departures.undecided(0.0)
+    assert [] == departures.speak(0.0, flow(restart="always"))
+
+
+@pytest.mark.parametrize(
+    ("returns", "expected"),
+    [(NEVER, []), (20 * 10**9, []), (5 * 10**9, RESTARTED), (ALWAYS, RESTARTED)],
+    ids=["used up", "too young", "old enough", "always"],
+)
+def test_a_node_whose_restarts_are_used_up_has_failed(returns: int, expected: list[Word]) -> None:
+    """Unless it has lived for so long that they count anew; as its token says."""
+    departures = Departures("here", lambda process: False)
+    departures.came("n", "p", returns)
+    departures.went("n", "p", 10.0)
+    assert expected == departures.speak(10.0, flow(restart="on-failure"))
+    over = departures.speak(10.0 + GRACE, flow(restart="on-failure"))
+    assert ([] if expected else failed()) == over
+
+
+def test_a_failure_is_passed_on_in_its_own_words() -> None:
+    """That of the node's exception."""
+    departures = Departures("here", lambda process: True)
+    departures.came("n", "p", NEVER)
+    departures.left("n", "p", Left.FAILED, "ValueError: no map")
+    departures.went("n", "p", 0.0)
+    assert failed(error="ValueError: no map") == departures.speak(GRACE, flow())

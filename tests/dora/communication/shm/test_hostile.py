@@ -40,7 +40,7 @@ class Producer:
         for fd in fds[1:]:
             os.close(fd)
         given = self.arena.open_for_reading() if arena is None else arena
-        send_word(peer, Welcome(True), [given])
+        send_word(peer, Welcome(0, "p"), [given])
         os.close(given)
         self.peer = peer
 
@@ -210,7 +210,7 @@ def _fds(*, table: bool = True, pipe: bool = True, event: bool = True) -> list[i
         (GOOD, {"table": False}, "could shrink"),
         (GOOD, {"pipe": False}, "no pipe"),
         (GOOD, {"event": False}, "no eventfd"),
-        (Welcome(True), None, "file descriptors"),
+        (Welcome(0, "p"), None, "file descriptors"),
         (b"", None, ""),
         (b"{}", None, "no word of ours"),
         (b"\xff", None, "no word of ours"),

@@ -1,0 +1,97 @@
+"""What operators hear of nodes that die, and of edges that fall silent: real runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.dora.runtime.test_runtime import ran
+from tests.scenarios.fleet import Fleet
+
+DIES = """
+import os, time
+from dora import Node
+node = Node()
+for output in ("a", "b"):
+    node.send_output(output, b"x")
+time.sleep(0.3)
+if node.restart_count() < 1:
+    os.kill(os.getpid(), 9)
+raise ValueError("no map")
+"""
+TELL = """
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "NODE_FAILED":
+            value = dora_event["value"]
+            print("NODE_FAILED", dora_event["id"], value["error"], value["affected_input_ids"])
+        else:
+            print(dora_event["type"], dora_event["id"])
+        return DoraStatus.CONTINUE
+"""
+SOMETIMES = """
+from dora import DoraStatus
+class Operator:
+    ticks = 0
+    def on_event(self, dora_event, send_output):
+        self.ticks += 1
+        if self.ticks in (1, 2, 9):
+            send_output("n", b"x")
+        return DoraStatus.CONTINUE
+"""
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path, tmp_path / "machines.yml", cache=tmp_path / "cache")
+
+
+def test_operators_hear_of_the_deaths_of_nodes(laptop: Fleet) -> None:
+    """Each once, with its own inputs; a restart first, then the end, when no more are allowed."""
+    lines, _ = ran(
+        laptop,
+        {"dies.py": DIES, "tell.py": TELL},
+        """\
+nodes:
+  - {id: dies, path: dies.py, outputs: [a, b], inputs: {t: dora/timer/secs/60},
+     restart_policy: on-failure, max_restarts: 1}
+  - id: one
+    operators:
+      - {id: both, python: tell.py, inputs: {x: dies/a, y: dies/b}}
+  - id: two
+    operators:
+      - {id: only, python: tell.py, inputs: {z: dies/b}}
+""",
+        code=1,
+    )
+
+    deaths = {
+        node: [line for line in lines[node] if line.startswith("NODE_")] for node in ("one", "two")
+    }
+    failed = "NODE_FAILED dies ValueError: no map"
+    assert ["NODE_RESTARTED dies", f"{failed} ['x', 'y']"] == deaths["one"]
+    assert ["NODE_RESTARTED dies", f"{failed} ['z']"] == deaths["two"]
+    assert "INPUT_CLOSED z" == lines["two"][-1]
+
+
+def test_an_edge_within_a_runtime_has_its_timeout(laptop: Fleet) -> None:
+    """As one between nodes: closed after silence, recovered with the next message."""
+    lines, _ = ran(
+        laptop,
+        {"sometimes.py": SOMETIMES, "tell.py": TELL},
+        """\
+nodes:
+  - id: rt
+    operators:
+      - {id: some, python: sometimes.py, inputs: {t: dora/timer/millis/200}, outputs: [n]}
+      - {id: tell, python: tell.py, inputs: {m: {source: rt/some/n, input_timeout: 700ms}}}
+""",
+        "--stop-after",
+        "6s",
+    )
+
+    heard = [line for line in lines["rt"] if line.startswith("INPUT")]
+    once = ["INPUT m", "INPUT m", "INPUT_CLOSED m"]
+    assert [*once, "INPUT_RECOVERED m", "INPUT m", "INPUT_CLOSED m"] == heard[-6:]
