@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import Union
+from typing import Optional, Union
 
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
@@ -12,11 +12,12 @@ from deploy.unit import Unit
 
 @dataclass(frozen=True)
 class Spawn:
-    """Start a process for the unit. There is none of it now."""
+    """Start a process for the unit. There is none of it now. `returns`: see `returns_after`."""
 
     key: Key
     unit: Unit
     restarts: int
+    returns: Optional[float] = None
 
 
 @dataclass(frozen=True)

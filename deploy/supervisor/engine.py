@@ -368,7 +368,7 @@ class Engine:
             ]
             descriptors = [self.sockets.hold(place, entry) for place, entry in places]
             pid, start = self._processes.spawn(
-                action.key, action.unit, action.restarts, descriptors
+                action.key, action.unit, action.restarts, descriptors, action.returns
             )
         except (SpawnFailed, SocketFailed, OSError) as error:
             log.warning("%s: %s", action.key, error)

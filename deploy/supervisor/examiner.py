@@ -34,6 +34,7 @@ SPEAKING = (  # variables by which a unit speaks to us, and by which its process
     "DEPLOY_FINGERPRINT",
     "DEPLOY_HOLD",
     "DEPLOY_RESTARTS",
+    "DEPLOY_RETURNS",
     "DEPLOY_UPDATES",
     "LISTEN_FDNAMES",
     "LISTEN_FDS",

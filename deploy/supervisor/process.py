@@ -3,7 +3,8 @@
 What a unit finds in its environment beside its own `env`: HOME, PATH, LANG, USER of this machine,
 DEPLOY_UNIT, DEPLOY_CONTROL (a FIFO; the line `stop` asks it to leave, `status` to say READY=1 again
 if it is; other lines are to be ignored), NOTIFY_SOCKET (sd_notify's), DEPLOY_RESTARTS (how often it
-was restarted), DEPLOY_FINGERPRINT (by which supervisors know it), WATCHDOG_USEC if it has a
+was restarted), DEPLOY_RETURNS (`never`, or the seconds that it must live to be restarted if it
+fails), DEPLOY_FINGERPRINT (by which supervisors know it), WATCHDOG_USEC if it has a
 watchdog (sd_watchdog_enabled's; by WATCHDOG_USEC=0 it says that it wants none any more),
 DEPLOY_UPDATES and DEPLOY_HOLD (a file to lock, and one for a note, to hold updates up: see
 `deploy.supervisor.updates`), and LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID if it has sockets
@@ -95,21 +96,32 @@ class Processes:
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
 
     def spawn(
-        self, key: Key, unit: Unit, restarts: int, sockets: Sequence[int] = ()
+        self,
+        key: Key,
+        unit: Unit,
+        restarts: int,
+        sockets: Sequence[int] = (),
+        returns: Optional[float] = None,
     ) -> Tuple[int, int]:
         """Starts the unit and returns pid and start time. Raises SpawnFailed.
 
         `sockets` are listening, one for each of `unit.sockets`; the unit gets copies of them.
         """
         try:
-            return self._spawn(key, unit, restarts, sockets)
+            return self._spawn(key, unit, restarts, sockets, returns)
         except (OSError, SecretMissing) as error:
             raise SpawnFailed(f"cannot be started: {error}") from error
 
     def _spawn(
-        self, key: Key, unit: Unit, restarts: int, sockets: Sequence[int]
+        self,
+        key: Key,
+        unit: Unit,
+        restarts: int,
+        sockets: Sequence[int],
+        returns: Optional[float],
     ) -> Tuple[int, int]:
         environment = self.environment(key, unit, restarts)
+        environment["DEPLOY_RETURNS"] = "never" if returns is None else f"{returns:g}"
         argv = self.command(unit, environment)
         if sockets:
             given = ",".join(map(str, sockets))

@@ -91,6 +91,16 @@ class Enough:
     error: Optional[str]
 
 
+def returns_after(policy: RestartPolicy, attempts: int) -> Optional[float]:
+    """How long a process must live, after `attempts` restarts, to be started again if it fails then
+    (seconds); None if it never is."""
+    if policy.when == "never":
+        return None
+    if policy.max_restarts == 0 or attempts < policy.max_restarts:
+        return 0.0
+    return policy.window if policy.window > 0 else None
+
+
 def decide(
     policy: RestartPolicy, exit: Exit, *, attempts: int, lived: float
 ) -> Union[Again, Enough]:

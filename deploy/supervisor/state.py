@@ -27,7 +27,7 @@ from deploy.supervisor.actions import (
     Signal,
     Spawn,
 )
-from deploy.supervisor.restart import Again, Exit, decide, mebibytes
+from deploy.supervisor.restart import Again, Exit, decide, mebibytes, returns_after
 from deploy.supervisor.slot import Key, Slot, State, Step
 from deploy.unit import Unit
 
@@ -478,7 +478,8 @@ class Units:
         slot.deadline = None
         slot.move(State.STARTING, now)
         self._changed.add(slot.key)
-        return Spawn(slot.key, slot.wanted, slot.restarts)
+        returns = returns_after(slot.wanted.restart, slot.attempts)
+        return Spawn(slot.key, slot.wanted, slot.restarts, returns)
 
     def snapshot(self) -> List[Slot]:
         """Copies of all slots, for tests and for whoever must not change them."""

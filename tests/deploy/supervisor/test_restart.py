@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.supervisor.restart import Again, Enough, Exit, decide
+from deploy.supervisor.restart import Again, Enough, Exit, decide, returns_after
 from deploy.unit import RestartPolicy
 
 CRASH = Exit(code=2)
@@ -77,3 +77,24 @@ def test_exits_are_read_from_return_codes() -> None:
     shown = [Exit.from_returncode(code).to_json() for code in codes]
     assert [{"code": 0}, {"code": 3}, {"signal": "SIGKILL"}, {"signal": "SIG40"}] == shown
     assert [Exit.from_returncode(code) for code in codes] == [Exit.from_json(s) for s in shown]
+
+
+@pytest.mark.parametrize(
+    ("policy", "attempts", "expected"),
+    [
+        (RestartPolicy("never"), 0, None),
+        (RestartPolicy("always"), 100, 0.0),
+        (RestartPolicy("on-failure", max_restarts=2), 1, 0.0),
+        (RestartPolicy("on-failure", max_restarts=2), 2, None),
+        (RestartPolicy("on-failure", max_restarts=2, window=5.0), 2, 5.0),
+    ],
+    ids=["never", "always", "some are left", "used up", "until the window is over"],
+)
+def test_a_process_knows_whether_it_will_come_back(
+    policy: RestartPolicy, attempts: int, expected: float | None
+) -> None:
+    """As the decision after its failure then has it."""
+    assert expected == returns_after(policy, attempts)
+    for lived in (0.0, 10.0):
+        again = isinstance(decide(policy, Exit(code=1), attempts=attempts, lived=lived), Again)
+        assert again == (expected is not None and lived >= expected)
