@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from deploy.errors import held_by
@@ -107,7 +108,11 @@ def _table(console: Console, result: Status) -> None:
             _memory(row),
             cores_text(row.cores),
         )
-    console.print(table)
+    # as wide as it is: a cut state or number says nothing
+    whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    if whole > console.width:
+        table.width = whole
+    console.print(table, crop=False)
     for row in result.nodes:
         if row.error:
             console.print(f"[dim]{row.node}@{row.machine}:[/dim] {escape(row.error)}")

@@ -18,3 +18,25 @@ def test_an_error_of_a_node_is_shown_as_it_is() -> None:
     _text(Console(file=shown, soft_wrap=True), status)
 
     assert f"camera@base: {error}" in shown.getvalue()
+
+
+def test_no_figure_is_cut_however_narrow_the_terminal() -> None:
+    """Use of memory and CPU stand beside what is allowed."""
+    shown = io.StringIO()
+    node = NodeStatus(
+        "a-rather-long-deployment",
+        "base",
+        "camera",
+        "running",
+        pid=12345,
+        restarts=3,
+        cores=(0, 1, 2),
+        rss=41 * 2**20,
+        memory_limit=512 * 2**20,
+        cpu=0.257,
+    )
+    _text(Console(file=shown, soft_wrap=True, width=40), Status((node,)))
+    title, row = shown.getvalue().splitlines()
+    assert ["a-rather-long-deployment", "camera", "base", "running", "12345"] == row.split()[:5]
+    assert ["3", "26%", "41/512", "MiB", "0-2"] == row.split()[5:]
+    assert "RESTARTS" in title

@@ -30,6 +30,10 @@ nodes:
     outputs: [image]
     restart_policy: on-failure
     max_restarts: 3
+    health_check_timeout: 5s
+    deploy: {memory: 1MiB}
+    max_log_size: 1KB
+    max_rotated_files: 0
     cpu_affinity: [1]
   - id: plot
     path: nodes/plot.py
@@ -76,6 +80,8 @@ def test_a_unit_says_all_that_the_process_needs(tmp_path: Path) -> None:
     assert "/s" == unit.cwd
     assert (1,) == unit.cores
     assert ("on-failure", 3) == (unit.restart.when, unit.restart.max_restarts)
+    limits = (unit.watchdog, unit.memory, unit.log_size, unit.log_files)
+    assert (5.0, 2**20, 1000, 0) == limits
     assert {"camera.py", "lens.py"} == set(spec.sources["code"].entries)
 
 
