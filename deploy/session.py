@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from deploy import agent
@@ -40,6 +41,7 @@ class Session:
         seen: Mapping[str, Any] | None = None,
         work: Channel | None = None,
         control: Channel | None = None,
+        known: Known | None = None,
     ) -> None:
         self.machine = connection.machine
         self.facts = facts
@@ -49,6 +51,7 @@ class Session:
         self._bulk: Connection | None = None
         self._work = work
         self._control = control
+        self._known = known
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -75,7 +78,8 @@ class Session:
                 control, answer = met
                 facts = Facts.from_json(machine.id, answer)
                 emit(Connected(machine.id, time.monotonic() - began))
-                return cls(connector, connection, facts, seen=answer.get("seen"), control=control)
+                seen = answer.get("seen")
+                return cls(connector, connection, facts, seen=seen, control=control, known=known)
             if deployment is None:
                 answer = await _answer(connection, machine, "probe")
             else:
@@ -88,7 +92,7 @@ class Session:
         if known is not None:
             known.note(machine, facts)
         emit(Connected(machine.id, time.monotonic() - began))
-        return cls(connector, connection, facts, seen=answer.get("seen"), work=work)
+        return cls(connector, connection, facts, seen=answer.get("seen"), work=work, known=known)
 
     async def again(self) -> Session:
         """The same machine over a new connection; that proves that it can still be entered.
@@ -118,7 +122,10 @@ class Session:
 
     async def start_supervisor(self) -> None:
         """Makes sure that a supervisor of this version runs; units that run are not touched."""
-        await self._in_turn(_answer(self.connection, self.machine, "start"))
+        hello = await self._in_turn(_answer(self.connection, self.machine, "start"))
+        self.facts = replace(self.facts, supervisor={**hello, "running": True})
+        if self._known is not None:
+            self._known.note(self.machine, self.facts)
 
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request, one answer. Raises Refused (LockHeld for locks) or ConnectionLost."""

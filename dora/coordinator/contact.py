@@ -54,13 +54,13 @@ async def contact(
 
     try:
         await asyncio.gather(*(reach(machine) for machine in machines))
-        if known is not None:
-            known.save()
         refuse_twins(found.sessions.values())
         order = {machine.id: index for index, machine in enumerate(machines)}
         found.sessions = dict(sorted(found.sessions.items(), key=lambda pair: order[pair[0]]))
         yield found
     finally:
+        if known is not None:
+            known.save()
         await asyncio.gather(*(session.close() for session in found.sessions.values()))
 
 

@@ -75,8 +75,6 @@ async def test_a_supervisor_that_is_known_is_asked_and_no_program_started(
         await session.start_supervisor()
         supervisor = (await session.request("hello"))["pid"]
         await session.close()
-        assert known.of(machine) is None  # nobody listened when we looked
-        assert 1 == await started()
         assert known.of(machine) is not None
         known.save()
         known = Known(tmp_path / "machines.json")
