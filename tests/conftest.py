@@ -8,23 +8,28 @@ import pytest
 
 ROOT = Path(__file__).parent
 
-# Whole folders that share what is costly to make: a LAN of robots, machines with closures on them.
-# They take longest, so they begin first.
-TOGETHER = ("lan", "scenarios", "interruptions")
+# What shares that which is costly to make (a LAN of robots, machines with closures on them), or that
+# which there is once (the loopback ports of embedded machines). These take longest: they begin first.
+TOGETHER = {
+    "lan": ("lan",),
+    "embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of such a folder, else of one file, run one after the other in the same process."""
+    """Tests of such places, else of one file, run one after the other in the same process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=lambda item: _rank(item))
 
 
 def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(ROOT)
-    return path.parts[0] if path.parts[0] in TOGETHER else path.as_posix()
+    path = item.path.relative_to(ROOT).as_posix()
+    for name, places in TOGETHER.items():
+        if any(path == place or path.startswith(f"{place}/") for place in places):
+            return name
+    return path
 
 
 def _rank(item: pytest.Item) -> int:
-    group = _group(item)
-    return TOGETHER.index(group) if group in TOGETHER else len(TOGETHER)
+    return [*TOGETHER, _group(item)].index(_group(item))
