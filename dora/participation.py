@@ -113,7 +113,9 @@ class Participation:
         timestamp = time.time_ns()
         for publisher in self._publishers[output]:
             publisher.send(value, metadata, timestamp)
-        self._count(output)
+        self._sent[output] += 1
+        if self._pulse is not None:
+            self._pulse.sign()
 
     def draft(self, output: str, nbytes: int) -> Draft:
         """Memory for one message. Raises KeyError for an output that the node does not have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -42,7 +43,13 @@ def test_deploy_status_logs_again_and_stop(embedded: Fleet) -> None:
         return bool(rows["show"]["received"] and rows["base-vitals"]["sent"])
 
     wait_until(counted, "what goes through the nodes")
-    assert all(row["dropped"] is not None for row in embedded.nodes().values())
+    nodes = embedded.nodes()
+    assert all(row["dropped"] is not None for row in nodes.values())
+    assert all(2**20 < row["rss"] <= row["memory_peak"] for row in nodes.values())
+    output = embedded.dora("logs", "--json", "--since", "1h", "--machine", "base").stdout
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [it["time"] for it in lines] == sorted(it["time"] for it in lines)
+    assert {"show"} <= {it["node"] for it in lines if it["machine"] == "base"}
 
     pids = embedded.pids()
     again = embedded.deploy(QUICKSTART)
