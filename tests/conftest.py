@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent
 
-# What shares that which is costly to make (a LAN of robots, machines with closures on them), or that
-# which there is once (the loopback ports of embedded machines). These take longest: they begin first.
+# What shares something costly (a LAN of robots, machines with closures on them), or something that
+# there is once (the loopback ports of embedded machines). These take longest: they begin first.
 TOGETHER = {
     "lan": ("lan",),
     "embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py"),
