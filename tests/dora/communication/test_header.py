@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dora.communication.base import Kind
-from dora.communication.header import pack_closed, pack_data, unpack
+from dora.communication.header import pack_closed, pack_data, pack_notice, unpack
 
 
 def test_a_header_comes_back() -> None:
@@ -23,6 +23,14 @@ def test_a_header_comes_back() -> None:
     assert {"a": 1, "flush": True, "request_id": "x"} == header.read_metadata()
     assert {} == unpack(pack_data("ipc", {}, 5)).read_metadata()
     assert (Kind.CLOSED, 7) == unpack(pack_closed(7))[:2]
+
+
+@pytest.mark.parametrize("kind", [Kind.RESTARTED, Kind.FAILED])
+def test_a_notice_names_the_process_and_what_it_died_of(kind: Kind) -> None:
+    """No more of a long error than makes a header."""
+    header = unpack(pack_notice(kind, "7.1", "x" * 10_000, 5))
+    assert (kind, 5) == header[:2]
+    assert {"process": "7.1", "error": "x" * 500} == header.read_metadata()
 
 
 def test_a_sender_numbers_its_messages() -> None:

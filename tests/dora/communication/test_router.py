@@ -131,6 +131,37 @@ def test_a_cut_between_machines_closes_nothing(area: Playground) -> None:
     assert ["INPUT_CLOSED", "STOP"] == [event["type"] for event in events(sink)][-2:]
 
 
+@pytest.mark.parametrize(
+    ("restart", "expected"),
+    [("never", ["NODE_FAILED", "INPUT_CLOSED", "STOP"]), ("always", ["NODE_RESTARTED"])],
+)
+def test_a_death_is_heard_of_on_other_machines(
+    area: Playground, restart: str, expected: list[str]
+) -> None:
+    """Once, from the router of its own machine, behind the messages that came before."""
+    machines = Machines(area, "a", "b")
+    machines.start("a")
+    machines.start("b")
+    area.node("source", outputs=("number",), machine="a", restart=restart)
+    area.node("sink", {"n": "source/number"}, machine="b")
+    sink = area.start("sink", RECORD)
+    source = area.start(
+        "source",
+        """
+        import time
+        from dora import Node
+        node = Node()
+        node.send_output("number", b"x")
+        time.sleep(600)
+        """,
+    )
+    wait_until(lambda: events(sink), "data")
+    source.kill()
+    wait_until(lambda: len(events(sink)) > len(expected), "the news")
+    assert ["INPUT", *expected] == [event["type"] for event in events(sink)]
+    assert "source" == events(sink)[1]["id"]
+
+
 @pytest.mark.parametrize("ask", ["SIGTERM", "SIGINT", "stop"])
 def test_a_router_leaves_cleanly_when_asked(area: Playground, ask: str) -> None:
     """By a signal or by the line `stop`; its socket goes with it."""

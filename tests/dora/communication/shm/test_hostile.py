@@ -125,6 +125,8 @@ def subscription(layer: ShmLayer, producer: Producer) -> ShmSubscription:
         ({"form": 0}, "unknown form 0"),
         ({"form": 200}, "unknown form 200"),
         ({"form": UINT8 + 2, "length": 7}, "no whole number"),
+        ({"kind": 2}, "a record of kind 2"),
+        ({"kind": 77}, "a record of kind 77"),
         ({"epoch": 77}, "unknown epoch 77"),
         ({"epoch": 0}, "unknown epoch 0"),
         ({"metadata": 8}, "metadata is no JSON"),
