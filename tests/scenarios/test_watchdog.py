@@ -59,6 +59,6 @@ def test_a_node_that_hangs_is_killed_and_comes_back(tmp_path: Path) -> None:
         said[row["node"]].append(row["line"])
     assert {
         "hang": ["restarts 0", "restarts 1"],
-        "wait": ["INPUT", "INPUT_CLOSED", "STOP", "finished"],
+        "wait": ["NODE_RESTARTED", "INPUT", "INPUT_CLOSED", "STOP", "finished"],
         "send": ["sent"],
     } == said
