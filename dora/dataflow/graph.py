@@ -67,7 +67,9 @@ def ranks(dataflow: Dataflow) -> dict[str, int]:
         pass
     import networkx as nx
 
-    circles = nx.condensation(nx.DiGraph(readers))
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_edges_from((node, reader) for node, its in readers.items() for reader in its)
+    circles = nx.condensation(graph)
     found = _ranks({circle: set(circles.successors(circle)) for circle in circles})
     return {node: found[circle] for node, circle in circles.graph["mapping"].items()}
 
