@@ -17,6 +17,7 @@ COMMANDS = {
     "deploy": ("deploy", "Make machines run a dataflow, then watch it."),
     "coordinator": ("coordinator", "Deploy, stay attached, and deploy what is saved."),
     "status": ("status", "Show what runs where."),
+    "top": ("top", "Show live what nodes and operators do."),
     "logs": ("logs", "Show what nodes have printed."),
     "reload": ("reload", "Have a running operator read its file again."),
     "stop": ("stop", "Stop a deployment on all its machines."),

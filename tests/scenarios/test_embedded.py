@@ -45,6 +45,8 @@ def test_deploy_status_logs_again_and_stop(embedded: Fleet) -> None:
     wait_until(counted, "what goes through the nodes")
     nodes = embedded.nodes()
     assert all(row["dropped"] is not None for row in nodes.values())
+    rows = embedded.json("top", "quickstart", "--once", "--interval", "3")["rows"]
+    assert {row["node"]: row for row in rows}["base-vitals"]["sent"] > 0
     assert all(2**20 < row["rss"] <= row["memory_peak"] for row in nodes.values())
     output = embedded.dora("logs", "--json", "--since", "1h", "--machine", "base").stdout
     lines = [json.loads(line) for line in output.splitlines()]
