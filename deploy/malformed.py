@@ -7,8 +7,9 @@ from typing import Any, Callable, TypeVar
 
 Decode = TypeVar("Decode", bound=Callable[..., Any])
 
-# A list where an object should be has no `get`; Infinity is no whole number; nesting has no end.
-SURPRISES = (AttributeError, OverflowError, RecursionError)
+# A list where an object should be has no `get`, or too few items; Infinity is no whole number;
+# nesting has no end.
+SURPRISES = (AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def checked(decode: Decode) -> Decode:

@@ -72,6 +72,9 @@ class Participation:
         node = summary.nodes.get(config.node) if summary else None
         self._restart = node.restart if node else "never"
         self._readers = (summary.consumers(config.node) if summary else frozenset()) - {config.node}
+        shared = {name for name, output in config.outputs.items() if "shm" in output.layers}
+        # (reader, output) -> how many inputs, of readers on this machine
+        self._expected = summary.listeners(config.node, shared) if summary and node else {}
         self.ignores_timers_at_end = bool(
             summary and summary.descriptor.get("exit_when_nodes_finish")
         )
@@ -248,7 +251,7 @@ class Participation:
             ]
             for attendance in attendances:
                 poll.register(attendance.fileno(), select.POLLIN)
-            while attendances and (missing := _missing(readers, attendances)):
+            while attendances and (missing := self._missing(readers, attendances)):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     text = ", ".join(sorted(missing))
@@ -262,6 +265,19 @@ class Participation:
                 asked = self._control is not None and self._control.fileno() in ready
                 if asked and self._control is not None and self._control.asked_to_stop():
                     return  # the event stream will say so
+
+    def _missing(self, readers: frozenset[str], attendances: list[Any]) -> set[str]:
+        """Who is not there by any layer, or here, and not yet with all of its inputs."""
+        missing = set(readers.difference(*[attendance.present() for attendance in attendances]))
+        here = next((it for it in attendances if hasattr(it, "subscriptions")), None)
+        if here is not None and self._expected:
+            there = here.subscriptions()
+            missing |= {
+                reader
+                for (reader, output), count in self._expected.items()
+                if there[reader, self._route(output)] < count
+            }
+        return missing
 
 
 def _shortcuts(publishers: Mapping[str, list[Publisher]]) -> dict[str, Shortcut]:
@@ -294,11 +310,6 @@ def _error() -> str:
     if found is None:
         return "it ended with an error"
     return " ".join(f"{type(found).__name__}: {found}".split())
-
-
-def _missing(readers: frozenset[str], attendances: list[Any]) -> frozenset[str]:
-    """Who is not there by any layer."""
-    return readers.difference(*[attendance.present() for attendance in attendances])
 
 
 def die_with(parent: int) -> None:

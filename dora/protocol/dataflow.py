@@ -7,7 +7,8 @@ nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,6 +52,23 @@ class DataflowSummary:
             for name, summary in self.nodes.items()
             if any(source.split("/")[0] == node for source in summary.inputs.values())
         )
+
+    def listeners(self, node: str, outputs: Collection[str]) -> Counter[tuple[str, str]]:
+        """How many inputs of each other node on the machine of `node` read each of these outputs:
+        (reader, output). A runtime listens once, for however many of its operators."""
+        found: Counter[tuple[str, str]] = Counter()
+        for name, summary in self.nodes.items():
+            if name == node or summary.machine != self.nodes[node].machine:
+                continue
+            for wired, source in summary.inputs.items():
+                producer, _, output = source.partition("/")
+                if producer != node or output not in outputs:
+                    continue
+                if "/" in wired:
+                    found[name, output] = 1
+                else:
+                    found[name, output] += 1
+        return found
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True, indent=1)

@@ -102,7 +102,7 @@ def test_settings_are_told_from_what_to_what(change: dict[str, object], text: st
 
 def test_every_field_of_a_unit_that_restarts_it_is_a_reason() -> None:
     """A restart without a reason is one that nobody can understand."""
-    settled = {"name", "rank"}
+    settled = {"name", "rank", "reload"}  # no process is restarted for them
     others = {"argv", "env", "closure", "links", "secrets"}
     assert set(Unit.__dataclass_fields__) <= settled | others | set(SETTINGS)
 

@@ -141,7 +141,7 @@ class Playground:
         *,
         machine: str = "here",
         restart: str = "never",
-        barrier: float = 10.0,
+        barrier: float = PATIENCE,  # on a busy machine readers start late
         layer: str | None = None,
     ) -> None:
         """`inputs`: name -> source, or an InputConfig. Declares; does not start.

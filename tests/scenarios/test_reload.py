@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
 
+NAME = "reloading"
 COUNTER = """
 import sys
 
@@ -38,12 +39,12 @@ def test_a_changed_operator_is_swapped_in_its_running_runtime(
     """Its attributes are carried over and its neighbour's process and counts go on; code that
     cannot be loaded rolls back, and a rollback brings the old code back."""
     first = {name: COUNTER.replace("VERSION", f"{name[0]} one") for name in ("a.py", "b.py")}
-    flow = write_flow(tmp_path, first, FLOW)
+    flow = write_flow(tmp_path / NAME, first, FLOW)
     embedded.deploy(flow)
     wait_until(lambda: _last(embedded, "a one left") > 3, "calls of the first version")
     pids = embedded.pids()
 
-    (tmp_path / "a.py").write_text(COUNTER.replace("VERSION", "a two"))
+    (flow.parent / "a.py").write_text(COUNTER.replace("VERSION", "a two"))
     planned = embedded.json("plan", flow)
     assert ["reload"] == [it["action"] for row in planned["machines"] for it in row["changes"]]
     embedded.deploy(flow)
@@ -52,7 +53,7 @@ def test_a_changed_operator_is_swapped_in_its_running_runtime(
     assert list(range(1, len(numbers) + 1)) == numbers
     assert pids == embedded.pids()
 
-    (tmp_path / "b.py").write_text('raise RuntimeError("no such camera")\n')
+    (flow.parent / "b.py").write_text('raise RuntimeError("no such camera")\n')
     failed = embedded.deploy(flow, code=5)
     assert "rolled-back" == failed["outcome"].replace("_", "-").replace(" ", "-")
     before = _last(embedded, "b one right")
@@ -71,7 +72,7 @@ def test_a_changed_operator_is_swapped_in_its_running_runtime(
 
 def _numbers(fleet: Fleet, what: str) -> list[int]:
     """Of the calls, from the log as it lies on the machine."""
-    (log,) = fleet.home.glob("data/dora/embedded/base/.local/share/dora/logs/*/rt.log")
+    log = fleet.home / f"data/dora/embedded/base/.local/share/dora/logs/{NAME}/rt.log"
     lines = log.read_text().splitlines()
     return [int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(what)]
 

@@ -74,7 +74,7 @@ def test_state_outlives_kill_9_and_deployments(embedded: Fleet, tmp_path: Path) 
 
     embedded.deploy(flow(tmp_path, step=1000))
     wait_until(lambda: _numbers(embedded, "saved")[-1] > 1000, "the new code")
-    assert 5 == len(_numbers(embedded, "restored"))
+    assert 4 == len(_numbers(embedded, "restored"))  # the new code takes over what runs
     _assert_unbroken(embedded, 1, 1000)
 
     # What nodes read of the shared keys is never older than what reached them by message.

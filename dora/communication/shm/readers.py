@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from socket import socket
@@ -64,6 +65,11 @@ class Readers:
         """The nodes that read any of our outputs now."""
         with self._pool.lock:
             return frozenset(s.node for s in self._pool.subscribers if s.node and s.listening)
+
+    def subscriptions(self) -> Counter[tuple[str, str]]:
+        """How often each node (node, route) listens to what we send."""
+        with self._pool.lock:
+            return Counter((s.node, s.route) for s in self._pool.subscribers if s.listening)
 
     def attendance(self) -> Attendance:
         return Attendance(self)
@@ -234,6 +240,10 @@ class Attendance:
 
     def fileno(self) -> int:
         return self._wake
+
+    def subscriptions(self) -> Counter[tuple[str, str]]:
+        """See `Readers.subscriptions`; call `present` first."""
+        return self._readers.subscriptions()
 
     def present(self) -> frozenset[str]:
         """The nodes that are there now; makes `fileno` silent until the next change."""
