@@ -16,7 +16,7 @@ from typing import Any
 
 from dora.communication.base import Publisher, Subscription
 from dora.communication.layers import Layers
-from dora.communication.shm.shortcut import Shortcut
+from dora.communication.shm.shortcut import Shortcut, with_shortcut
 from dora.errors import DoraError
 from dora.protocol.comeback import comeback, comes_back
 from dora.protocol.config import NodeConfig
@@ -111,6 +111,7 @@ class Participation:
         supervised = NOTIFY_SOCKET in os.environ
         self._reporter = Reporter(self._traffic, notify_status) if supervised else None
 
+    @with_shortcut
     def send(self, output: str, value: Any, metadata: Mapping[str, Any]) -> None:
         """Raises KeyError for an output that the node does not have, TypeError for a bad value."""
         timestamp = time.time_ns()

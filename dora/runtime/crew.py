@@ -152,8 +152,7 @@ class Crew:
     def replace(self, operator: Operator, instance: Instance) -> None:
         """A running operator goes on as this instance."""
         self._drop(operator)
-        operator.instance = instance
-        operator.on_event = instance.on_event
+        operator.take(instance)
 
     # Going
 
@@ -289,8 +288,7 @@ class Crew:
             self.look(operator)
 
     def _runs(self, operator: Operator, instance: Instance) -> None:
-        operator.instance = instance
-        operator.on_event = instance.on_event
+        operator.take(instance)
         operator.state = State.RUNNING
         operator.since = self._clock()
         self._scheduler.resume(operator.task)

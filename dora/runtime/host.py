@@ -228,7 +228,9 @@ class Host:
                 self._hand_over(operator, task, event)
                 continue
             try:
-                status: Any = operator.on_event(event, operator.send)
+                status: Any = operator.direct(event, operator.send)
+                if type(status) is not DoraStatus:
+                    status = operator.settle(status)
             except (Exception, SystemExit) as error:
                 now = clock()
                 self._finished(task, now, None, error)

@@ -37,6 +37,7 @@ class Operator:
         "closable",
         "closed",
         "config",
+        "direct",
         "endless",
         "error",
         "instance",
@@ -59,6 +60,8 @@ class Operator:
         self.send: Send = sender.send
         self.instance: Instance | None = None
         self.on_event: OnEvent = _not_there
+        # The same with a step less, where the kind has that; then `settle` looks at its result.
+        self.direct: Callable[..., Any] = _not_there
         self.worker: Worker | None = None
         self.state = State.BACKOFF
         self.since = 0.0  # monotonic; when the instance was made
@@ -81,9 +84,20 @@ class Operator:
         """Nothing can come any more, and nothing waits."""
         return not self.endless and len(self.closed) == self.closable and not self.task.depth
 
+    def take(self, instance: Instance) -> None:
+        """From now on this instance is called."""
+        self.instance = instance
+        self.on_event = instance.on_event
+        self.direct = getattr(instance, "direct", instance.on_event)
+
+    def settle(self, result: Any) -> Any:
+        """A DoraStatus or an awaitable, of what `direct` returned. Raises OperatorError."""
+        settle = getattr(self.instance, "settle", None)
+        return result if settle is None else settle(result)
+
     def forget(self) -> None:
         """Lets go of the instance's method."""
-        self.on_event = _not_there
+        self.on_event = self.direct = _not_there
 
 
 def _not_there(event: Mapping[str, Any], send: Send) -> DoraStatus:

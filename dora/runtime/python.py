@@ -125,7 +125,14 @@ class PythonInstance:
             restore(state)
 
     def on_event(self, event: Mapping[str, Any], send: Send) -> DoraStatus | Awaitable[DoraStatus]:
-        status = self._on_event(event, send)
+        return self.settle(self._on_event(event, send))
+
+    @property
+    def direct(self) -> Any:
+        """`on_event` of the user's own object: `settle` makes of its result what ours returns."""
+        return self._on_event
+
+    def settle(self, status: Any) -> DoraStatus | Awaitable[DoraStatus]:
         if type(status) is DoraStatus:
             return status
         return self._awaited(status) if hasattr(status, "__await__") else self._status(status)

@@ -62,7 +62,7 @@ def with_shortcut(send_output: SendOutput) -> SendOutput:
     @wraps(send_output)
     def send(self: Sender, output_id: str, data: Any, metadata: Any = None) -> None:
         way = self.shortcuts.get(output_id) if type(output_id) is str else None
-        if way is None or metadata is not None:
+        if way is None or not (metadata is None or metadata == {}):
             return send_output(self, output_id, data, metadata)
         acquire, release, pool, allocator, packer, route, publisher = way
         kind = type(data)
