@@ -26,7 +26,7 @@ WAYS = (PEER, "arrow", "numpy", "in place", "dora-rs in place", FLOOR)
 LARGE = 4_000_000  # bytes; from here on outputs are also filled in place
 PACE = 0.005  # s between messages: what a robot's nodes do, with caches gone cold
 
-# What issue 3 asks for at least: how many times quicker than dora-rs.
+# What we aim at, at least: how many times quicker than dora-rs.
 ONE_WAY = {
     "4 MB": {"arrow": 7.0, "numpy": 8.0, "in place": 15.0},
     "40 MB": {"arrow": 80.0, "numpy": 85.0, "in place": 400.0},
