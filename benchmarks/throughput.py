@@ -30,7 +30,7 @@ OURS = ("arrow", "numpy", "in place")
 WAYS = (PEER, *OURS)
 LARGE = 4_000_000  # bytes
 
-# What issue 3 asks for at least: how many times more than dora-rs.
+# What we aim at, at least: how many times more than dora-rs.
 LEAST = {"4 MB": 24.0, "40 MB": 40.0}
 SMALL = 4.0
 CPU = {"4 KB": {"arrow": 3.0}}
