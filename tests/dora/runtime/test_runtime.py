@@ -240,14 +240,16 @@ nodes:
 def test_a_stop_is_told_to_every_operator(laptop: Fleet) -> None:
     """Each gets STOP and is dropped; one that computes in a thread or awaits is waited for."""
     operator = """
+import sys
 from dora import DoraStatus
 class Operator:
     {kind}def on_event(self, dora_event, send_output):
         if dora_event["type"] != "INPUT":
-            print("{name}", dora_event["type"], dora_event["id"])
+            # In one piece: the lines of two threads must not run into each other.
+            sys.stdout.write("{name} " + dora_event["type"] + " " + dora_event["id"] + chr(10))
         return DoraStatus.CONTINUE
     def __del__(self):
-        print("{name} dropped")
+        sys.stdout.write("{name} dropped" + chr(10))
 """
     names = {"plain": "", "thread": "", "async": "async "}
     lines, _ = ran(
