@@ -28,6 +28,7 @@ COMMANDS = {
     "store": ("store", "Verify or repair what machines keep."),
     "state": ("state", "Look at what nodes and operators keep, or clear it."),
     "unlock": ("unlock", "Take a deployment's lock from whoever has it."),
+    "doctor": ("doctor", "Examine all machines; each problem with its remedy."),
     "machines": ("machines", "Look at the machines of an inventory."),
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.connection.connect import Connections
+from deploy.events import Emit
 from deploy.inventory import Inventory, Machine
 from deploy.whereabouts import Known
 from dora.cli import files
@@ -43,11 +44,14 @@ class Fleet:
         return replace(self, machines=tuple(it for it in self.machines if it.id in names))
 
     @asynccontextmanager
-    async def contact(self, deployment: str | None = None) -> AsyncIterator[Contact]:
+    async def contact(
+        self, deployment: str | None = None, *, emit: Emit | None = None
+    ) -> AsyncIterator[Contact]:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
-        is about to be deployed, if anything is."""
+        is about to be deployed, if anything is. `emit` hears how it goes; else `out`."""
         known = Known(cache_folder() / "machines.json")
-        reached = contact(self.connections, self.machines, self.out.event, deployment, known)
+        told = self.out.event if emit is None else emit
+        reached = contact(self.connections, self.machines, told, deployment, known)
         try:
             async with reached as found:
                 yield found

@@ -37,7 +37,7 @@ def choose_ports(
     ports: dict[str, int] = {}
     taken: set[tuple[str, int]] = set()
     for name in facts:
-        if port := _current_port(current.get(name)):
+        if port := router_port(current.get(name)):
             ports[name] = port
             taken.add((address_of(machines[name]), port))
     for name, found in facts.items():
@@ -55,7 +55,8 @@ def choose_ports(
     return ports
 
 
-def _current_port(profile: Profile | None) -> int | None:
+def router_port(profile: Profile | None) -> int | None:
+    """Where the profile's router listens; None if it has none, or it listens to nobody."""
     if profile is None:
         return None
     for unit in profile.units:

@@ -58,7 +58,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
     async def ask(session: Session) -> tuple[list[NodeStatus], list[DataflowSummary]]:
         try:
             answer = await _machine(session, deployment)
-            locks[session.machine.id] = await _locks(session)
+            locks[session.machine.id] = await locks_of(session)
             holds[session.machine.id] = await holds_of(session)
             return answer
         except MachineError as error:  # lost since we reached it, or cannot tell
@@ -149,7 +149,7 @@ async def _machine(
     return rows, summaries
 
 
-async def _locks(session: Session) -> Mapping[str, Any]:
+async def locks_of(session: Session) -> Mapping[str, Any]:
     """Deployment -> {owner, since} of who has locked it; a lock lives in the supervisor."""
     if not session.facts.supervisor.get("running"):
         return {}

@@ -1,0 +1,1 @@
+"""`dora doctor`: what is in the way of dataflows, on all machines at once. Laptop only."""

@@ -1,0 +1,328 @@
+"""Looks at a machine for `dora doctor` and `dora why`; sent as text to its own Python (>= 3.8).
+
+Reads a JSON request a line from stdin, answers each with a JSON line, and ends with stdin. Standard
+library alone: nothing of this package is there. Nothing on the machine is changed.
+
+    facts   root                      what `facts` returns
+    clock                             {"time": seconds since the epoch}
+    listen  ports                     {"port": the first of them that is free, by UDP, or null}: what
+                                      comes there is sent back, until the end
+    reach   targets: [[host, port]]   {"targets": [{"ms": ...} or {"error": word, "text": ...}]}
+"""
+
+import json
+import os
+import re
+import resource
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+PATIENCE = 1.5  # seconds until a target counts as silent; it is asked again meanwhile
+AGAIN = 0.4
+PATH = os.defpath + ":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+SSHD_OPTIONS = ("maxsessions", "maxstartups", "allowstreamlocalforwarding")
+
+
+def facts(root: str) -> Dict[str, Any]:
+    """What the agent does not tell. Sizes in bytes; what cannot be found out is None."""
+    return {
+        "environment": environment(Path(sys.executable)),
+        "missing_modules": [name for name in ("sqlite3", "ssl", "ctypes") if not importable(name)],
+        "writable": os.access(str(nearest(Path(root))), os.W_OK | os.X_OK),
+        "noexec": bool(os.statvfs(str(nearest(Path(root)))).f_flag & os.ST_NOEXEC),
+        "inodes_free": inodes_free(nearest(Path(root))),
+        "shm": shm(),
+        "memfd": memfd(),
+        "cgroups": cgroups(),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "boot": boot(root),
+        "sshd": sshd(),
+    }
+
+
+def environment(python: Path) -> Optional[str]:
+    """The virtual environment that a Python belongs to, if it does."""
+    for folder in (python.parent, python.parent.parent):
+        if (folder / "pyvenv.cfg").exists():
+            return str(folder)
+    return None
+
+
+def importable(name: str) -> bool:
+    try:
+        __import__(name)
+    except ImportError:
+        return False
+    return True
+
+
+def nearest(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def inodes_free(path: Path) -> Optional[int]:
+    """None for a file system that makes them as it needs them."""
+    found = os.statvfs(str(path))
+    return found.f_favail if found.f_files else None
+
+
+def shm() -> Optional[Dict[str, Any]]:
+    try:
+        usage = shutil.disk_usage("/dev/shm")
+    except OSError:
+        return None
+    return {"free": usage.free, "writable": os.access("/dev/shm", os.W_OK | os.X_OK)}
+
+
+def memfd() -> bool:
+    """Whether memory can be shared that has no name."""
+    try:
+        os.close(os.memfd_create("dora"))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def cgroups() -> Dict[str, Any]:
+    """The version whose memory controller is there (0: none), and whether we may make groups."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        own = Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return {"version": 0, "ours": False}
+    for _, where, kind, options, *_ in mounts:
+        if kind == "cgroup" and "memory" in options.split(","):
+            return {"version": 1, "ours": os.access(where, os.W_OK)}
+        if kind == "cgroup2" and "memory" in words(Path(where, "cgroup.controllers")):
+            if os.getuid() == 0:
+                return {"version": 2, "ours": os.access(where, os.W_OK)}
+            paths = [line[len("0::/") :] for line in own.splitlines() if line.startswith("0::/")]
+            group = Path(where, *paths[:1])
+            ours = os.access(str(group / "cgroup.subtree_control"), os.W_OK)
+            return {"version": 2, "ours": ours and "memory" in words(group / "cgroup.controllers")}
+    return {"version": 0, "ours": False}
+
+
+def words(path: Path) -> List[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def boot(root: str) -> List[str]:
+    """What starts the supervisor of `root` when the machine starts."""
+    found = []
+    home = Path(os.path.expanduser("~"))
+    for folder in (Path("/etc/systemd/system"), home / ".config/systemd/user"):
+        for path in sorted(folder.glob("*.service")):
+            if names(path, root):
+                found.append(str(path))
+    try:
+        done = subprocess.run(
+            ["crontab", "-l"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+        lines = done.stdout.decode(errors="replace").splitlines()
+    except (OSError, subprocess.SubprocessError):
+        lines = []
+    if any(line.lstrip().startswith("@reboot") and root in line for line in lines):
+        found.append("crontab")
+    return found
+
+
+def names(path: Path, root: str) -> bool:
+    try:
+        return root in path.read_text(errors="replace")
+    except OSError:
+        return False
+
+
+def sshd() -> Dict[str, str]:
+    """The options of sshd that limit us, as far as we may read them: what is not said is left out.
+
+    Of its files the first word on an option counts, and what stands below `Match` is another's.
+    """
+    program = shutil.which("sshd", path=PATH)
+    if program is not None and os.getuid() == 0:
+        try:
+            done = subprocess.run(
+                [program, "-T"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=10,
+                check=False,
+            )
+            if done.returncode == 0:
+                return options(done.stdout.decode(errors="replace"))
+        except (OSError, subprocess.SubprocessError):
+            pass  # the files say almost the same
+    found: Dict[str, str] = {}
+    folder = Path("/etc/ssh/sshd_config.d")
+    for path in [*sorted(folder.glob("*.conf")), Path("/etc/ssh/sshd_config")]:
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            continue
+        found = {**options(text), **found}
+    return found
+
+
+def options(text: str) -> Dict[str, str]:
+    found: Dict[str, str] = {}
+    for line in text.splitlines():
+        pair = re.split(r"[\s=]+", line.strip(), maxsplit=1)
+        if pair[0].lower() == "match":
+            break
+        if pair[0].lower() in SSHD_OPTIONS and len(pair) == 2:
+            found.setdefault(pair[0].lower(), pair[1].strip())
+    return found
+
+
+def listen(ports: List[int]) -> Optional[int]:
+    """Sends back what comes to the first port that is free, in a thread of its own."""
+    for port in ports:
+        for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+            try:
+                listener = socket.socket(family, socket.SOCK_DGRAM)
+            except OSError:
+                continue  # no such family here
+            try:
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                listener.bind((host, port))
+            except OSError:
+                listener.close()
+                continue
+            threading.Thread(target=echo, args=(listener,), daemon=True).start()
+            return port
+    return None
+
+
+def echo(listener: socket.socket) -> None:
+    while True:
+        try:
+            data, sender = listener.recvfrom(2048)
+            if is_ours(data):
+                listener.sendto(data, sender)
+        except OSError:
+            time.sleep(0.01)  # somebody's earlier datagram could not be sent
+
+
+def datagram(mark: bytes) -> bytes:
+    """A datagram that our listener sends back, and that every QUIC server answers, without knowing
+    us: a first packet of a version that is reserved for asking which versions there are."""
+    head = b"\xc0" + VERSION + bytes([len(mark)]) + mark + bytes([len(mark)]) + mark
+    return head.ljust(1200, b"\0")
+
+
+VERSION = b"\x0a\x1a\x2a\x3a"
+
+
+def is_ours(data: bytes) -> bool:
+    """Whoever else comes to the port is not answered."""
+    return len(data) == 1200 and data[1:5] == VERSION
+
+
+def reach(targets: List[Tuple[str, int]]) -> List[Dict[str, Any]]:
+    """Asks all of them at once; answers in their order."""
+    results: List[Optional[Dict[str, Any]]] = [None] * len(targets)
+    waiting: Dict[int, Tuple[int, socket.socket, bytes]] = {}
+    for index, (host, port) in enumerate(targets):
+        mark = os.urandom(8)
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_DGRAM
+            )[0]
+            asker = socket.socket(family, kind, protocol)
+            asker.setblocking(False)
+            asker.connect(address)
+        except OSError as error:
+            results[index] = failed(error)
+            continue
+        waiting[asker.fileno()] = (index, asker, mark)
+    began, asked = time.monotonic(), -AGAIN
+    while waiting and time.monotonic() - began < PATIENCE:
+        if time.monotonic() - asked >= AGAIN:
+            asked = time.monotonic()
+            for index, asker, mark in list(waiting.values()):
+                settle(waiting, results, index, asker, mark, began, send=True)
+        for fd in select.select(list(waiting), [], [], AGAIN / 4)[0]:
+            settle(waiting, results, *waiting[fd], began)
+    for index, asker, _ in waiting.values():
+        asker.close()
+        results[index] = {"error": "timeout", "text": "nothing came back"}
+    return [it or {} for it in results]
+
+
+def settle(
+    waiting: Dict[int, Tuple[int, socket.socket, bytes]],
+    results: List[Optional[Dict[str, Any]]],
+    index: int,
+    asker: socket.socket,
+    mark: bytes,
+    began: float,
+    send: bool = False,
+) -> None:
+    """One step with one target: asks it, or takes what came."""
+    try:
+        if send:
+            asker.send(datagram(mark))
+            return
+        if mark not in asker.recv(2048):
+            return  # an answer to somebody else
+        results[index] = {"ms": round((time.monotonic() - began) * 1e3, 2)}
+    except BlockingIOError:
+        return
+    except OSError as error:
+        results[index] = failed(error)
+    del waiting[asker.fileno()]
+    asker.close()
+
+
+def failed(error: OSError) -> Dict[str, Any]:
+    if isinstance(error, socket.gaierror):
+        word = "dns"
+    elif isinstance(error, ConnectionRefusedError):
+        word = "refused"
+    else:
+        word = "no_route"
+    return {"error": word, "text": error.strerror or str(error)}
+
+
+def answer(request: Dict[str, Any]) -> Dict[str, Any]:
+    what = request["what"]
+    if what == "facts":
+        return facts(request["root"])
+    if what == "clock":
+        return {"time": time.time()}
+    if what == "listen":
+        return {"port": listen(request["ports"])}
+    if what == "reach":
+        return {"targets": reach([(host, port) for host, port in request["targets"]])}
+    raise ValueError("no such request: {!r}".format(what))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
