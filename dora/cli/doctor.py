@@ -105,10 +105,9 @@ def _text(console: Console, evidence: Evidence, diagnosis: Diagnosis) -> None:
 
 
 def _head(name: str, look: Look | None, findings: tuple[Finding, ...]) -> str:
-    worst = findings[0].severity if findings else None
-    colour = (
-        "red" if worst is Severity.ERROR else "yellow" if worst is Severity.WARNING else "green"
-    )
+    colour = "green"
+    if findings and findings[0].severity is not Severity.NOTE:
+        colour = COLOURS[findings[0].severity]
     if look is None:
         return f"[{colour}]{name}[/{colour}]"
     version = ".".join(map(str, look.facts.python_version))

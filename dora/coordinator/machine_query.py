@@ -5,8 +5,8 @@ library alone: nothing of this package is there. Nothing on the machine is chang
 
     facts   root                      what `facts` returns
     clock                             {"time": seconds since the epoch}
-    listen  ports                     {"port": the first of them that is free, by UDP, or null}: what
-                                      comes there is sent back, until the end
+    listen  ports                     {"port": the first that is free, by UDP, or null}: what comes
+                                      there is sent back, until the end
     reach   targets: [[host, port]]   {"targets": [{"ms": ...} or {"error": word, "text": ...}]}
 """
 
@@ -315,7 +315,7 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
         return {"port": listen(request["ports"])}
     if what == "reach":
         return {"targets": reach([(host, port) for host, port in request["targets"]])}
-    raise ValueError("no such request: {!r}".format(what))
+    raise ValueError(f"no such request: {what!r}")
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ def clock(look: Look) -> Iterator[Finding]:
     if away < -CERTIFICATES:
         yield error(
             "clock",
-            f"{how}: it takes certificates that are made today as not yet valid, so that its router "
-            "connects to no other",
+            f"{how}: it takes certificates that are made today as not yet valid, so that its "
+            "router connects to no other",
             remedy,
         )
     else:
@@ -57,7 +57,7 @@ def supervisor(look: Look) -> Iterator[Finding]:
     if running and not look.ours:
         yield note(
             "supervisor",
-            f"its supervisor is of another version ({str(look.facts.supervisor.get('agent'))[:12]})",
+            "its supervisor is of another version than this `dora`",
             "nothing: the next `dora deploy` replaces it without touching nodes",
         )
 

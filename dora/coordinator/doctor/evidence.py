@@ -80,8 +80,8 @@ class Link:
     target: str
     host: str
     port: int
-    reached: Reached = Reached()
     deployment: str | None = None
+    reached: Reached = field(default_factory=Reached)
 
 
 @dataclass(frozen=True)

@@ -94,4 +94,4 @@ def _wanted(source: str, target: Look) -> list[Link]:
     ports: list[tuple[str | None, int]] = [*target.routers.items()]
     if target.port is not None:
         ports.append((None, target.port))
-    return [Link(source, name, host, port, deployment=it) for it, port in ports]
+    return [Link(source, name, host, port, it) for it, port in ports]
