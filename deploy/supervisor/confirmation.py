@@ -113,3 +113,16 @@ def decide(
             return Wait(AGAIN)
         return GoBack("it was not confirmed in time")
     return Wait(pending.deadline - now.uptime)
+
+
+def begins_with(
+    *, current: Optional[int], booted: Optional[int], pending: bool, running: bool
+) -> Optional[int]:
+    """The generation to go on with where no trial decides, None: with what is current.
+
+    They are one, but where a disk has lost the note of a trial. While anything of the deployment
+    runs (`running`), that is not disturbed; what begins anew begins with what was confirmed.
+    """
+    if pending or running or current is None or current == booted:
+        return None
+    return booted

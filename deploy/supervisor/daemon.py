@@ -18,17 +18,18 @@ import sys
 import time
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
-from deploy.supervisor import files
+from deploy.supervisor import files, launch
 from deploy.supervisor.client import ask
 from deploy.supervisor.control import Refusal, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.journal import Journal, find_orphans, takeover
+from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import AGENT_HASH, Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.locks import Locks
 from deploy.supervisor.operations import Operations
-from deploy.supervisor.process import remove
+from deploy.supervisor.process import base_environment, remove
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Key, Slot
 from deploy.supervisor.sockets import Place
@@ -39,6 +40,7 @@ from deploy.unit import Unit
 log = logging.getLogger(__name__)
 
 GRACE = 30.0  # seconds for which one that was just started or found waits to be given work
+RETRY = 60.0  # seconds until what starts us at boot is written again, if the disk was full
 IDLE = 0.2  # seconds after the last client has gone
 LOCK_WAIT = 10.0  # seconds for which a leaving supervisor's lock is waited for
 
@@ -134,6 +136,7 @@ class Daemon:
             "supervisor %s of %s is up (pid %d)", self.agent[:12], self.layout.root, os.getpid()
         )
         self._look()
+        self._refresh_launcher()
         await self._ended.wait()
         server.close()
         for task in list(self._tasks):
@@ -151,7 +154,8 @@ class Daemon:
 
     def _adopt(self) -> None:
         noted = Journal(self.layout).read()
-        self._switch.recover(noted)
+        orphans = find_orphans(self.layout)
+        self._switch.recover(noted, {orphan.key.deployment for orphan in orphans})
         current: Dict[str, Tuple[int, Sequence[Unit]]] = {}
         unreadable: List[str] = []
         for name in self._deployments.names():
@@ -169,13 +173,21 @@ class Daemon:
                     log.error("%s: its documents cannot be written: %s", name, error)
                 current[name] = (generation.number, generation.profile.units)
         wanted = {Key(name, u.name): u for name, (_, units) in current.items() for u in units}
-        orphans = find_orphans(self.layout)
         slots = takeover(noted, orphans, wanted, time.monotonic())
         for name in unreadable:  # the journal may be lost as well: then what is found is all
             current[name] = as_they_are(name, slots)
         self._was_active = bool(current) or bool(slots)
         self._engine.adopt(slots, current, self._inherited.notify, self._inherited.sockets)
         self._switch.resume()
+
+    def _refresh_launcher(self) -> None:
+        """What starts a supervisor at boot, if anything does, starts this one's agent."""
+        text = launch.script(self.layout, self.agent, sys.executable, base_environment())
+        try:
+            launch.refresh(self.layout, text)
+        except OSError as error:
+            log.error("%s is of another agent: %s", self.layout.launcher, error)
+            asyncio.get_running_loop().call_later(RETRY, self._refresh_launcher)
 
     def _pending(self, deployment: str) -> bool:
         return self._deployments.pending(deployment) is not None
@@ -284,11 +296,6 @@ def as_they_are(deployment: str, slots: Sequence[Slot]) -> Tuple[int, List[Unit]
     known = [slot for slot in slots if slot.key.deployment == deployment]
     units = [slot.actual for slot in known if slot.actual is not None]
     return max((slot.generation for slot in known), default=0), units
-
-
-def agent_command(layout: Layout, agent: str, python: str) -> List[str]:
-    """The argv that runs an extracted agent; a verb and its arguments follow."""
-    return [python, "-I", "-S", str(layout.agent(agent)), str(layout.root)]
 
 
 def take_lock(layout: Layout) -> Optional[int]:

@@ -8,7 +8,7 @@ import time
 from typing import Any, Dict
 
 from deploy.supervisor.client import ask
-from deploy.supervisor.daemon import agent_command
+from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import alive, start_time
 

@@ -114,6 +114,11 @@ class Layout:
 
     # the supervisor itself
     @property
+    def launcher(self) -> Path:
+        """What is run when the machine boots, if anything is; it outlives all agents."""
+        return self.root / "start"
+
+    @property
     def agents(self) -> Path:
         return self.root / "agent"
 

@@ -3,12 +3,15 @@
     probe [D]    one JSON line of facts, and what there is of the deployment D
     work [D]     the same, and then the store's verb `session`, in the same process
     start        makes sure that a supervisor of this agent runs; its `hello` as one JSON line
+    boot         the same when the machine boots: silent, but for a failure on stderr
+    autostart A  enable | disable | status: whether the machine starts it at boot; one JSON line
     bridge       stdin and stdout joined to the supervisor's socket
     store ...    the store's own verbs (deploy.store.serve)
     supervise    is the supervisor (what `start` runs, detached)
     version      one JSON line: that this agent runs here
 
-`probe`, `work` and `start` that fail say `{"ok": false, "error": ...}` and end with status 1.
+`probe`, `work`, `start` and `autostart` that fail say `{"ok": false, "error": ...}` and end with
+status 1.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
     layout = Layout(root)
     if verb == "version":
         return _say({"ok": True, "agent": agent, "python": platform.python_version()})
-    if verb in ("probe", "work", "start", "bridge"):
+    if verb in ("probe", "work", "start", "bridge", "autostart"):
         try:
             status = _serve(layout, agent, verb, args)
         except (UnsafeFolder, OSError) as error:
@@ -35,6 +38,8 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
         if verb != "work" or status != 0:
             return status
         args = ["session"]
+    if verb == "boot":
+        return _boot(layout, agent)
     if verb in ("store", "work"):
         from deploy.store.serve import main as serve
 
@@ -64,12 +69,35 @@ def _serve(layout: Layout, agent: str, verb: str, args: List[str]) -> int:
         from deploy.supervisor.probe import facts
 
         return _say(facts(layout, args[0] if args else None))
+    if verb == "autostart":
+        return _autostart(layout, agent, args)
     from deploy.supervisor.detach import StartFailed, start
 
     try:
         return _say({**start(layout, agent), "ok": True})
     except StartFailed as error:
         return _say({"ok": False, "error": str(error)})
+
+
+def _autostart(layout: Layout, agent: str, args: List[str]) -> int:
+    from deploy.supervisor.autostarter import on_this_machine
+
+    starter = on_this_machine(layout, agent, sys.executable)
+    acts = {"enable": starter.enable, "disable": starter.disable, "status": starter.status}
+    if len(args) != 1 or args[0] not in acts:
+        return _say({"ok": False, "error": f"autostart knows {', '.join(acts)}, not {args}"})
+    return _say({"ok": True, **acts[args[0]]()})
+
+
+def _boot(layout: Layout, agent: str) -> int:
+    from deploy.supervisor.detach import StartFailed, start
+
+    try:
+        start(layout, agent)
+    except (StartFailed, UnsafeFolder, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 def _say(data: Dict[str, Any]) -> int:

@@ -10,12 +10,21 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+from typing import AbstractSet, Any, Callable, Dict, Iterable, Mapping, Optional
 
 from deploy.generation import Failure, Generation
 from deploy.profile import Profile
 from deploy.supervisor import logs
-from deploy.supervisor.confirmation import GoBack, Moment, Pending, Settled, Wait, begin, decide
+from deploy.supervisor.confirmation import (
+    GoBack,
+    Moment,
+    Pending,
+    Settled,
+    Wait,
+    begin,
+    begins_with,
+    decide,
+)
 from deploy.supervisor.control import Refusal
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
@@ -144,16 +153,19 @@ class Switch:
         self._deployments.deactivate(deployment)
         self._watch(deployment)
 
-    def recover(self, noted: Iterable[Slot]) -> None:
+    def recover(self, noted: Iterable[Slot], running: AbstractSet[str] = frozenset()) -> None:
         """What was left half done, or whose time is over, on the disk: before units are adopted.
 
-        `noted` is what the last supervisor knew of units. What a full disk does not allow is tried
+        `noted` is what the last supervisor knew of units; `running` are deployments of which there
+        are processes. What a full disk does not allow is tried
         again later: somebody has to be there to whom one can say what may go.
         """
         slots = list(noted)
+        begun = {slot.key.deployment for slot in slots} | running
         for name in self._deployments.names():
             try:
                 self._recover(name, slots)
+                self._begin_with(name, running=name in begun)
             except OSError as error:
                 log.error("%s: cannot go back yet: %s", name, error)
 
@@ -167,6 +179,17 @@ class Switch:
         current = self._read_current(name)
         if current is not None and not current.profile.units and not isinstance(decision, Wait):
             self._deployments.deactivate(name)  # as far as `_settle` did not come
+
+    def _begin_with(self, name: str, *, running: bool) -> None:
+        """Raises OSError."""
+        current, booted = self._deployments.current(name), self._deployments.booted(name)
+        pending = self._deployments.pending(name) is not None
+        number = begins_with(current=current, booted=booted, pending=pending, running=running)
+        generation = None if number is None else self._read(name, number)
+        if generation is not None and generation.profile.units:
+            log.warning("%s: %s was never confirmed, begins with %d", name, current, number)
+            self._deployments.link_current(generation)
+            self._deployments.remove_pending(name)  # one that could not be read
 
     def resume(self) -> None:
         for name in self._deployments.names():
