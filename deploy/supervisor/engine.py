@@ -36,6 +36,7 @@ from deploy.supervisor.actions import (
     Signal,
     Spawn,
 )
+from deploy.supervisor.affinity import Affinity
 from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.examiner import Examiner
 from deploy.supervisor.exits import Exits
@@ -46,7 +47,8 @@ from deploy.supervisor.notify import Notifications
 from deploy.supervisor.process import Processes, SpawnFailed, cores_of
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.rounds import Rounds
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.scheduling import scheduling_of, shortfall
+from deploy.supervisor.slot import Key, Slot, State
 from deploy.supervisor.sockets import Place, SocketFailed, Sockets, decide
 from deploy.supervisor.state import Difference, Units
 from deploy.supervisor.usage import Excess
@@ -54,6 +56,7 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
+SETTLED = 1.0  # seconds after which a process is what its command has become
 RELOAD_WITHIN = 30.0  # seconds for a unit to answer a request that needs no new generation
 
 OnChange = Callable[[Set[Key]], None]
@@ -90,6 +93,7 @@ class Engine:
             on_done=self._done,
             on_refusal=self._refused,
         )
+        self._affinity = Affinity(self.units.slots)
         self.sockets = Sockets(layout)
         self._complaints: Dict[Place, str] = {}  # why a socket could not be bound, said once
         self._journal = journal
@@ -204,18 +208,24 @@ class Engine:
             self._epoch = time.time() - self._clock()  # the machine's clock was set
         unit = slot.actual if slot.pid is not None else slot.wanted
         check = self.examiner.check(key)
+        cores = [] if slot.pid is None else cores_of(slot.pid)
+        scheduling = None if slot.pid is None else scheduling_of(slot.pid)
+        settled = slot.pid is not None and self._clock() - slot.born >= SETTLED
         return {
             "deployment": key.deployment,
             "name": key.unit,
             "state": slot.state.value if key in self.units.slots else "gone",
             "pid": slot.pid,
             "since": round(self._epoch + slot.since, 3),
+            "restarts_at": self._restarts_at(slot),
             "restarts": slot.restarts,
             "exit": None if slot.exit is None else slot.exit.to_json(),
             "error": slot.error,
             "status": slot.status,
             "last_lines": list(slot.last_lines),
-            "cores": [] if slot.pid is None else cores_of(slot.pid),
+            "cores": cores,
+            "scheduling": scheduling,
+            "shortfall": shortfall(unit, cores, scheduling) if settled and unit else None,
             **self._rounds.figures(key),
             "memory_limit": (unit.memory if unit is not None else 0) or None,
             "ready": slot.ready,
@@ -224,6 +234,12 @@ class Engine:
             "generation": slot.generation,
             "fingerprint": None if unit is None else unit.fingerprint,
         }
+
+    def _restarts_at(self, slot: Slot) -> Optional[float]:
+        """When a unit that ended is started again, in seconds since the epoch."""
+        if slot.state is not State.BACKOFF or slot.deadline is None:
+            return None
+        return round(self._epoch + slot.deadline, 3)
 
     # the end
 
@@ -332,6 +348,7 @@ class Engine:
 
     def _perform(self, actions: Iterable[Action]) -> None:
         self._arrange_sockets()  # what is queued may start units
+        self._affinity.look()
         queue: Deque[Action] = deque(actions)
         while queue:
             queue.extend(self._act(queue.popleft()))
@@ -368,7 +385,12 @@ class Engine:
             ]
             descriptors = [self.sockets.hold(place, entry) for place, entry in places]
             pid, start = self._processes.spawn(
-                action.key, action.unit, action.restarts, descriptors, action.returns
+                action.key,
+                action.unit,
+                action.restarts,
+                descriptors,
+                action.returns,
+                self._affinity.cores(action.unit),
             )
         except (SpawnFailed, SocketFailed, OSError) as error:
             log.warning("%s: %s", action.key, error)
@@ -398,6 +420,7 @@ class Engine:
         changed = self.units.take_changed()
         if changed:
             self.examiner.update(self.units.slots.values())
+            self._affinity.look()
             self._note()
             if self._on_change is not None:
                 self._on_change(changed)

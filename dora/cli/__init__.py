@@ -18,6 +18,7 @@ COMMANDS = {
     "coordinator": ("coordinator", "Deploy, stay attached, and deploy what is saved."),
     "status": ("status", "Show what runs where."),
     "top": ("top", "Show live what nodes and operators do."),
+    "why": ("why", "Tell why no data comes to an input."),
     "logs": ("logs", "Show what nodes have printed."),
     "reload": ("reload", "Have a running operator read its file again."),
     "stop": ("stop", "Stop a deployment on all its machines."),

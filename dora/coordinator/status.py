@@ -27,8 +27,11 @@ class NodeStatus:
     state: str
     pid: int | None = None
     since: float | None = None  # seconds since the epoch, by the machine's clock
+    restarts_at: float | None = None  # when it is started again, as `since`
     restarts: int = 0
     cores: tuple[int, ...] = ()
+    scheduling: Mapping[str, Any] | None = None  # policy, priority, nice
+    shortfall: str | None = None  # how that, or its cores, is not what it asks for
     generation: int | None = None
     error: str | None = None
     exit: Mapping[str, Any] | None = None
@@ -176,8 +179,11 @@ def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
         "state": state["state"],
         "pid": state.get("pid"),
         "since": state.get("since"),
+        "restarts_at": state.get("restarts_at"),
         "restarts": state.get("restarts", 0),
         "cores": tuple(state.get("cores") or ()),
+        "scheduling": state.get("scheduling"),
+        "shortfall": state.get("shortfall"),
         "error": state.get("error"),
         "exit": state.get("exit"),
         "last_lines": tuple(state.get("last_lines") or ()),

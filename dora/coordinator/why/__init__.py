@@ -1,0 +1,1 @@
+"""`dora why`: why no data comes to an input. Laptop only."""

@@ -1,0 +1,181 @@
+"""Looks at an edge, its two ends and what is between them, twice. Laptop only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from deploy.errors import MachineError
+from deploy.profile import Profile
+from deploy.session import Session
+from dora.compile.dataplane import ROUTER
+from dora.coordinator.contact import Contact
+from dora.coordinator.onlooker import Reached, onlooker
+from dora.coordinator.status import NodeStatus, status
+from dora.coordinator.why.situation import TIMER, Count, Situation, Way, Wire, count
+from dora.errors import DoraError
+from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
+from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+
+SECONDS = 3.0  # between the two looks; nodes say about once a second what went through them
+
+
+async def collect(
+    contact: Contact, deployment: str, target: str, seconds: float = SECONDS
+) -> Situation:
+    """`target` is an input as the user wrote it. Raises DoraError when there is none of that
+    name, and MachineError when no machine can tell."""
+    profiles = await _profiles(contact, deployment)
+    summary = newest_summary(deployment, profiles)
+    consumer, input = find_input(summary, target)
+    wire = wire_of(summary, profiles, consumer, input)
+    machines = dict.fromkeys(
+        summary.nodes[node].machine for node in (wire.producer, consumer) if node is not None
+    )
+    began = time.monotonic()
+    first = (await status(contact, deployment)).nodes
+    ways, _ = await asyncio.gather(
+        _ways(contact, summary, list(machines) if wire.layer == "zenoh" else []),
+        asyncio.sleep(seconds),
+    )
+    second = (await status(contact, deployment)).nodes
+    looked = time.monotonic() - began
+
+    ends = {"sent": wire.producer, "received": consumer, "dropped": consumer}
+    names = {"sent": wire.output, "received": input, "dropped": input}
+    counts = {}
+    for what, node in ends.items():
+        past, now = (None if node is None else _row(rows, node) for rows in (first, second))
+        if past is not None and now is not None:
+            counts[what] = count(past, now, looked, what, names[what])
+    return Situation(
+        wire=wire,
+        consumer=_row(second, consumer) or _unknown(deployment, summary, consumer),
+        producer=None
+        if wire.producer is None
+        else _row(second, wire.producer) or _unknown(deployment, summary, wire.producer),
+        routers={
+            row.machine: row
+            for row in second
+            if wire.layer == "zenoh" and row.infrastructure and row.machine in machines
+        },
+        ways=ways,
+        seconds=looked,
+        now=time.time(),
+        **{what: counts.get(what, Count()) for what in ends},
+    )
+
+
+async def _profiles(contact: Contact, deployment: str) -> dict[str, Profile]:
+    async def one(session: Session) -> Profile | None:
+        try:
+            return await session.profile(deployment)
+        except MachineError as error:
+            contact.unreachable[session.machine.id] = error
+            return None
+
+    found = await asyncio.gather(*(one(it) for it in contact.sessions.values()))
+    rows = zip(contact.sessions, found, strict=True)
+    return {name: profile for name, profile in rows if profile is not None}
+
+
+def newest_summary(deployment: str, profiles: Mapping[str, Profile]) -> DataflowSummary:
+    """What the machines know of the dataflow. Pure. Raises DoraError."""
+    for profile in profiles.values():
+        try:
+            return DataflowSummary.from_text(profile.documents.get(DOCUMENT, ""))
+        except ValueError:
+            continue  # of another version of dora; another machine may have a newer one
+    raise DoraError(
+        f"no machine that answered runs {deployment!r}, or can tell of it", hint="dora status"
+    )
+
+
+def find_input(summary: DataflowSummary, target: str) -> tuple[str, str]:
+    """`node/input`, `node/operator/input`, `operator/input` where only one has it, or `node` with
+    one input. Pure. Raises DoraError."""
+    node, _, input = target.partition("/")
+    every = [(name, wired) for name, it in summary.nodes.items() for wired in it.inputs]
+    exact = [(name, wired) for name, wired in every if f"{name}/{wired}" == target]
+    shortened = [(name, wired) for name, wired in every if wired == target]
+    of_node = [(name, wired) for name, wired in every if name == node and not input]
+    for found in (exact, shortened, of_node):
+        if len(found) == 1:
+            return found[0]
+    several = of_node or shortened
+    if several:
+        names = ", ".join(f"{name}/{wired}" for name, wired in several)
+        raise DoraError(f"{target!r} has several inputs: {names}", hint="name one of them")
+    known = [f"{name}/{wired}" for name, wired in every]
+    close = get_close_matches(target, known, n=1)
+    mine = [f"{name}/{wired}" for name, wired in every if name == node]
+    what = f"node {node!r} has no input {input!r}" if node in summary.nodes else "no such input"
+    raise DoraError(
+        f"{target!r}: {what}; there are {', '.join(mine or known) or 'none'}",
+        hint=f"dora why {close[0]}" if close else f"dora status {summary.name}",
+    )
+
+
+def wire_of(
+    summary: DataflowSummary, profiles: Mapping[str, Profile], consumer: str, input: str
+) -> Wire:
+    """Pure. What the consumer was told about its input, where its machine tells; else what follows
+    from the dataflow."""
+    source = summary.nodes[consumer].inputs[input]
+    config = _config(profiles.get(summary.nodes[consumer].machine), consumer, input)
+    more: dict[str, Any] = {}
+    if config is not None:
+        source, layer = config.source, config.layer
+        more = {"queue_size": config.queue_size, "queue_policy": config.queue_policy}
+        more["timeout"] = config.timeout
+    elif source.startswith(TIMER):
+        layer = "timer"
+    else:
+        producer = source.partition("/")[0]
+        here = summary.nodes[producer].machine == summary.nodes[consumer].machine
+        layer = "memory" if producer == consumer else "shm" if here else "zenoh"
+    return Wire(summary.name, consumer, input, source, layer, **more)
+
+
+def _config(profile: Profile | None, node: str, input: str) -> InputConfig | None:
+    units = () if profile is None else profile.units
+    for unit in units:
+        if unit.name == node and (text := unit.env.get(NODE_CONFIG)):
+            try:
+                return NodeConfig.from_text(text).inputs.get(input)
+            except ValueError:
+                return None  # so long that it lies in a file, or of another version
+    return None
+
+
+async def _ways(contact: Contact, summary: DataflowSummary, machines: list[str]) -> tuple[Way, ...]:
+    """Whether the machines' routers are reached from each other."""
+
+    async def ask(source: str) -> list[Way]:
+        session = contact.sessions.get(source)
+        others = [it for it in machines if it != source and it in summary.routers]
+        if session is None or not others:
+            return []
+        routers = [summary.routers[name] for name in others]
+        try:
+            async with onlooker(session) as looker:
+                found = await looker.reach([(it.host, it.port) for it in routers])
+        except MachineError as error:
+            found = [Reached(error="no_route", text=error.reason) for _ in others]
+        rows = zip(others, routers, found, strict=True)
+        return [Way(source, other, router.port, reached) for other, router, reached in rows]
+
+    rows = await asyncio.gather(*map(ask, machines))
+    return tuple(way for row in rows for way in row)
+
+
+def _row(rows: tuple[NodeStatus, ...], node: str) -> NodeStatus | None:
+    return next((row for row in rows if row.node == node and row.node != ROUTER), None)
+
+
+def _unknown(deployment: str, summary: DataflowSummary, node: str) -> NodeStatus:
+    error = "its machine was not asked, or does not run it any more"
+    return NodeStatus(deployment, summary.nodes[node].machine, node, "unknown", error=error)
