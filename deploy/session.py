@@ -127,6 +127,11 @@ class Session:
         if self._known is not None:
             self._known.note(self.machine, self.facts)
 
+    async def autostart(self, act: str) -> dict[str, Any]:
+        """Whether the machine starts its supervisor at boot: `enable`, `disable` or `status`; see
+        `deploy.supervisor.autostarter`. Raises MachineError."""
+        return await self._in_turn(_answer(self.connection, self.machine, "autostart", act))
+
     async def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request, one answer. Raises Refused (LockHeld for locks) or ConnectionLost."""
         async with self._turn:

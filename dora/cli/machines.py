@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from deploy.errors import MachineError, held_by
 from deploy.facts import Facts
+from dora.cli import boot
 from dora.cli.exits import Exit, exit_code, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.progress import human_bytes
@@ -27,6 +28,9 @@ ROOM = 1_000_000_000  # bytes; a first closure with pyarrow and matplotlib takes
 @click.group("machines")
 def command() -> None:
     """Look at the machines of an inventory."""
+
+
+command.add_command(boot.command)
 
 
 @dataclass(frozen=True)
