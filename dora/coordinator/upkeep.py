@@ -103,6 +103,26 @@ async def resume(
     return await _everywhere(sessions, one, emit)
 
 
+async def autostart(
+    sessions: Mapping[str, Session], act: str, emit: Emit = ignore
+) -> dict[str, Mapping[str, Any] | MachineError]:
+    """Whether machines start their supervisor at boot: `enable`, `disable` or `status`. Refused
+    for embedded machines, which do not boot."""
+
+    async def one(session: Session) -> Mapping[str, Any]:
+        if session.machine.embedded:
+            raise MachineError(
+                session.machine.id,
+                "an embedded machine is part of this laptop and does not boot",
+                hint="reach this computer over SSH (`host: localhost`) to have it start by itself",
+            )
+        if act == "enable":
+            await _ready(session)  # what is written names the agent of the supervisor that runs
+        return await session.autostart(act)
+
+    return await _everywhere(sessions, one, emit)
+
+
 async def _ready(session: Session) -> None:
     if not session.runs_our_supervisor:
         await session.start_supervisor()
