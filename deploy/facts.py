@@ -48,6 +48,7 @@ class Facts:
     free_ports: tuple[int, ...]
     supervisor: Mapping[str, Any]
     deployments: Mapping[str, Installed]
+    devices: tuple[str, ...] | None = None  # paths below /dev; None: an older agent, nobody knows
     pause: Mapping[str, Any] | None = None  # {owner, reason, since, ...} while somebody paused it
 
     @classmethod
@@ -86,6 +87,7 @@ class Facts:
                 free_ports=tuple(int(port) for port in data["free_ports"]),
                 supervisor=dict(data["supervisor"]),
                 deployments=deployments,
+                devices=None if data.get("devices") is None else tuple(map(str, data["devices"])),
                 pause=None if data.get("pause") is None else dict(data["pause"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -47,6 +47,7 @@ class Machine:
     index_urls: tuple[str, ...] = field(default=(), repr=False)  # with passwords, if they have any
     store: str | None = None
     optional: bool = False
+    link: float | None = None  # bytes a second between it and other machines
     line: int = field(default=0, compare=False, repr=False)
 
     @property
@@ -166,6 +167,7 @@ def _machine(
         index_urls=tuple(values.get("index_urls", ())),
         store=values.get("store"),
         optional=values.get("optional", False),
+        link=values.get("link"),
         line=line,
     )
 

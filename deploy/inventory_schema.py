@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from deploy.document import core_list, flag_text, name, text
+from deploy.document import bandwidth, core_list, flag_text, name, text
 
 _HOST = re.compile(r"[^\s@/-][^\s@/]*\Z")
 _USER = re.compile(r"[^\s@:/-][^\s@:/]*\Z")
@@ -105,6 +105,7 @@ _SHARED: dict[str, Any] = {
     "index_urls": {"type": "list", "schema": {"coerce": _index_url}},
     "store": {"coerce": _folder},
     "optional": {"type": "boolean"},
+    "link": {"coerce": bandwidth},
 }
 _MACHINE: dict[str, Any] = {
     "host": {"coerce": _host},

@@ -5,6 +5,7 @@ The only home of ruamel.yaml and cerberus: their exceptions do not leave it.
 
 from deploy.document.checker import Checked, check, mistakes
 from deploy.document.quantities import (
+    bandwidth,
     core_list,
     duration,
     flag_text,
@@ -26,6 +27,7 @@ __all__ = [
     "mistakes",
     "shown",
     "suggest",
+    "bandwidth",
     "core_list",
     "duration",
     "flag_text",

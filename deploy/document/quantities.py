@@ -17,6 +17,7 @@ _BYTES = {
     for power, prefix in enumerate("kmgt", start=1)
     for binary, base in (("", 1000), ("i", 1024))
 }
+_BANDWIDTH = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGkmg]?)\s*(bit|B)(?:/s)?\Z")
 _CORES = re.compile(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?\Z")
 _CORE_LIMIT = 1024  # CPU_SETSIZE: what one affinity mask can name
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}\Z")
@@ -38,6 +39,15 @@ def size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise ValueError("a size such as 512MiB, 1GB or 100KB, or a number of bytes")
+
+
+def bandwidth(value: object) -> float:
+    """Bytes a second, from text with a unit: `100Mbit` and `1Gbit` count bits, `12.5MB` bytes."""
+    if isinstance(value, str) and (match := _BANDWIDTH.match(value.strip())):
+        found = float(match[1]) * 1000.0 ** " kmg".index(match[2].lower() or " ")
+        if found > 0:
+            return found if match[3] == "B" else found / 8
+    raise ValueError("a speed such as 100Mbit, 1Gbit or 12.5MB, all of them a second")
 
 
 def core_list(value: object) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,11 @@ from deploy.supervisor.secrets import Secrets
 
 FIRST_PORT = 7447
 PORTS = 8
+MOST_DEVICES = 1000
+_EVERYWHERE = re.compile(
+    r"(tty\d*|vcs.*|loop.*|ram\d*|pts|shm|mqueue|hugepages|fd|std(in|out|err)|core|log|console"
+    r"|null|zero|full|random|urandom|ptmx|block|char|disk|bus|mapper)$"
+)
 
 
 def facts(
@@ -55,6 +61,7 @@ def facts(
         "taskset": shutil.which("taskset", path=DEFAULT_PATH) is not None,
         "supervisor": supervisor or supervisor_facts(layout),
         "deployments": Deployments(layout).summary(),
+        "devices": devices(Path("/dev")),
         "pause": None if pause is None else pause.to_json(),
         "free_ports": free_ports(),
     }
@@ -127,6 +134,20 @@ def disk_free(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(str(path)).free
+
+
+def devices(folder: Path) -> List[str]:
+    """Paths of the devices below `folder` that one machine has and another has not, sorted. Folders
+    are followed one deep, two for names such as /dev/serial/by-id/...; consoles, disks of loops and
+    memory, and the memory that programs share are left out."""
+    found: List[str] = []
+    for pattern in ("*", "*/*", "*/by-*/*"):
+        for path in folder.glob(pattern):
+            top = path.relative_to(folder).parts[0]
+            if _EVERYWHERE.match(top) or path.name.startswith(".") or path.is_dir():
+                continue
+            found.append(str(path))
+    return sorted(found)[:MOST_DEVICES]
 
 
 def free_ports(first: int = FIRST_PORT, count: int = PORTS) -> List[int]:

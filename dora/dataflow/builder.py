@@ -297,7 +297,10 @@ class Builder:
             cores=given.get("cores"),
             memory=given.get("memory"),
             near=given.get("near"),
+            apart=tuple(dict.fromkeys(given.get("apart", ()))),
+            devices=tuple(dict.fromkeys(given.get("devices", ()))),
             mark=self.report.mark(path),
+            marks={key: self.report.mark((*path, key)) for key in given},
         )
 
     # Operators

@@ -126,7 +126,10 @@ class Deploy:
     cores: int | None = None
     memory: int | None = None  # bytes
     near: str | None = None
+    apart: tuple[str, ...] = ()  # nodes that are to run elsewhere
+    devices: tuple[str, ...] = ()  # paths below /dev that the machine must have; globs
     mark: Mark | None = None
+    marks: Mapping[str, Mark] = field(default_factory=dict, compare=False)  # key -> its value
 
 
 @dataclass(frozen=True)

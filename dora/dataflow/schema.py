@@ -33,6 +33,14 @@ def _texts(value: object) -> list[str]:
     raise ValueError("text or a list of text")
 
 
+def _devices(value: object) -> list[str]:
+    """As `_texts`; each below /dev."""
+    devices = _texts(value)
+    if not devices or not all(device.startswith("/dev/") for device in devices):
+        raise ValueError("a path below /dev, or a list of them: /dev/video0, /dev/ttyUSB*")
+    return devices
+
+
 def _words(value: object) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(it, str) for it in value):
         raise ValueError("a list of words, as there is no shell: [pass, show, robots/token]")
@@ -99,7 +107,6 @@ WITHOUT_EFFECT = {
     "send_logs_as": "lines go to the log alone (`dora logs`)",
     "min_log_level": "the log keeps every line",
     "finish_grace_secs": "nodes may work on as long as they like after their inputs have closed",
-    "output_rates": "placement does not weigh traffic yet",
     "working_dir": "a node works in its own folder below `state/`",
 }
 
@@ -168,6 +175,8 @@ _DEPLOY: dict[str, Schema] = {
     "cores": {"type": "integer", "min": 1},
     "memory": {"coerce": size},
     "near": {"coerce": text},
+    "apart": {"coerce": _texts},
+    "devices": {"coerce": _devices},
     "replicas": {"unsupported": "write the node down as often as it is to run"},
     "autoscale": {"unsupported": "write the node down as often as it is to run"},
     "distribute": {"unsupported": "code is always copied over SSH"},

@@ -22,7 +22,7 @@ class Found:
 def validate(dataflow: Dataflow) -> Found:
     """Everything that is wrong or doubtful about the graph."""
     cycle_errors, cycle_warnings = _starvation(dataflow)
-    errors = [*cycle_errors, *_near(dataflow)]
+    errors = [*cycle_errors, *_near(dataflow), *_apart(dataflow)]
     warnings = [*cycle_warnings, *_unread(dataflow), *_undeclared(dataflow), *_silent(dataflow)]
     warnings += _unscheduled(dataflow)
     return Found(tuple(sorted(errors)), tuple(sorted(warnings)))
@@ -62,6 +62,18 @@ def _near(dataflow: Dataflow) -> Iterator[Issue]:
             yield mark.issue(f"{node.id} is to be near {shown(near)}, which is no node", hint)
         elif near == node.id:
             yield mark.issue(f"{node.id} is to be near itself", "name another node")
+
+
+def _apart(dataflow: Dataflow) -> Iterator[Issue]:
+    for node in dataflow.nodes.values():
+        mark = node.deploy.marks.get("apart", node.mark)
+        for other in node.deploy.apart:
+            if other not in dataflow.nodes:
+                hint = suggest(other, dataflow.nodes)
+                message = f"{node.id} is to be apart from {shown(other)}, which is no node"
+                yield mark.issue(message, hint)
+            elif other == node.id:
+                yield mark.issue(f"{node.id} is to be apart from itself", "name another node")
 
 
 def _unread(dataflow: Dataflow) -> Iterator[Issue]:

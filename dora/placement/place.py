@@ -3,163 +3,210 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from deploy.document import suggest
-from dora.dataflow.model import Dataflow, Node
+from dora.dataflow.model import Dataflow
 from dora.errors import Located, PlacementError
-from dora.placement.bench import AWAY, Bench, Host
-from dora.placement.model import Assignment, Placement
+from dora.placement.contradiction import smallest
+from dora.placement.feasible import Undecided, feasible
+from dora.placement.groups import Group, Situation, candidates, groups_of, problem_of
+from dora.placement.hosts import Found, Host, Listed, hosts_of
+from dora.placement.model import Placement
+from dora.placement.reasons import STAYS, reasons
+from dora.placement.solve import solve
+from dora.placement.traffic import Measured, flows
+from dora.placement.wishes import Wish, amount, lacks, matches, wishes_of
 
-STAYS = "runs there already"
+__all__ = ["STAYS", "place"]
 
 
 def place(
     dataflow: Dataflow,
-    machines: Iterable[Host],
+    machines: Iterable[Listed],
     *,
     available: Mapping[str, int],
     current: Mapping[str, str] | None = None,
+    found: Mapping[str, Found] | None = None,
+    measured: Measured | None = None,
+    usage: Mapping[str, float] | None = None,
+    platforms: Mapping[str, str] | None = None,
+    keep: bool = True,
 ) -> Placement:
     """A machine for every node.
 
-    `available` are the machines that answered, with their numbers of cores; `current` says where
-    nodes run now. A node goes to the machine that the flow file names; else to one that has its
-    labels; nodes that are `near` each other go together. Among several machines it stays where it
-    is, else goes to the one with the fewest nodes per core, the inventory's first among equals. A
-    machine that is away keeps what it ran, lest it runs twice, and the nodes that can run nowhere
-    else: by its id, or by labels that it alone has.
+    `available` are the machines that answered, with their numbers of cores, and `found` what else
+    was read off them; `current` says where nodes run now, `measured` what they were seen to send,
+    `usage` how many cores they were seen to use; `platforms` the architecture that a node's files
+    are for, if they are for one alone.
 
-    Raises PlacementError, with an issue for every node that fits nowhere.
+    All that the flow file asks for holds: machine, labels, `near`, `apart`, exclusive cores,
+    memory, devices, platform. Within that no machine is crowded while another has room; then as
+    little as possible goes over the network, weighted by the speed of the links; then load is even;
+    then as little as possible moves. With `keep` a node stays where it runs if it may. A machine
+    that is away keeps what it ran, lest it runs twice, and gets the nodes that can run nowhere
+    else.
+
+    Raises PlacementError, with an issue for every node that fits nowhere, or for each of the wishes
+    that cannot be granted together.
     """
-    bench = Bench(list(machines), available)
-    running = current or {}
-    issues: list[Located] = []
-    found: dict[str, Assignment] = {}
-    waiting: list[tuple[list[Node], list[str]]] = []
-    for group in _groups(dataflow):
-        named, problems = _named(group, bench)
-        issues += problems
-        if problems:
-            continue
-        candidates = [named] if named else bench.matching(_labels(group))
-        waiting.append((group, candidates))
-    # Those that have no choice first, then those that stay, so that the rest can even things out.
-    waiting.sort(key=lambda item: (len(item[1]) != 1, _stays(item[0], item[1], running) is None))
-    for group, candidates in waiting:
-        fitting = [id for id in candidates if not bench.lacks(id, group)]
-        # A machine that is away may still run what it ran: nothing is to run twice.
-        bearing = [id for id in candidates if bench.lacks(id, group) in ([], [AWAY])]
-        if stays := _stays(group, bearing, running):
-            machine, why = stays, STAYS
-        elif len(candidates) == 1 and bench.lacks(candidates[0], group) == [AWAY]:
-            machine, why = candidates[0], "is away, and nothing else will do"
-        elif not fitting:
-            issues += _homeless(group, candidates or bench.ids, bench)
-            continue
-        else:
-            machine = min(fitting, key=bench.load)  # min takes the first among equals
-            why = (
-                "the only one that fits"
-                if len(fitting) == 1
-                else f"least loaded: {bench.told(machine)}"
-            )
-        bench.assign(machine, group)
-        found.update({node.id: _assignment(node, group, machine, why) for node in group})
-    if issues:
-        raise PlacementError(issues)
-    return Placement({node: found[node] for node in dataflow.nodes})
-
-
-def _groups(dataflow: Dataflow) -> list[list[Node]]:
-    """Nodes that go together, in the order of the flow file."""
-    if not any(node.deploy.near for node in dataflow.nodes.values()):
-        return [[node] for node in dataflow.nodes.values()]
-    import networkx as nx  # it takes long to import
-
-    together: nx.Graph[str] = nx.Graph()
-    together.add_nodes_from(dataflow.nodes)
-    together.add_edges_from(
-        (node.id, node.deploy.near) for node in dataflow.nodes.values() if node.deploy.near
+    hosts = hosts_of(machines, available, found or {})
+    wishes = wishes_of(dataflow, platforms)
+    groups = groups_of(dataflow.nodes, wishes)
+    situation = Situation(
+        tuple(dataflow.nodes), hosts, flows(dataflow, measured), current or {}, usage or {}
     )
-    order = {id: index for index, id in enumerate(dataflow.nodes)}
-    groups = [sorted(part, key=order.__getitem__) for part in nx.connected_components(together)]
+    if issues := _unplaceable(dataflow, groups, situation):
+        raise PlacementError(issues)
+    for problem in (
+        problem_of(situation, groups, keep=keep),
+        problem_of(situation, groups, keep=False, settled=True),
+    ):
+        try:
+            solution = solve(problem)
+        except Undecided:
+            continue
+        if solution is not None:
+            told = reasons(dataflow, groups, situation, solution.at)
+            return Placement({node: told[node] for node in dataflow.nodes})
+    raise PlacementError(_contradiction(dataflow, wishes, situation))
+
+
+def situation_of(
+    dataflow: Dataflow,
+    machines: Iterable[Listed],
+    available: Mapping[str, int],
+    found: Mapping[str, Found] | None = None,
+) -> Situation:
+    """What a decision would be made of; for explanations."""
+    return Situation(tuple(dataflow.nodes), hosts_of(machines, available, found or {}))
+
+
+def _unplaceable(
+    dataflow: Dataflow, groups: Sequence[Group], situation: Situation
+) -> list[Located]:
+    """Issues of groups that have no place, whatever the others do."""
+    issues: list[Located] = []
+    for group in groups:
+        if wrong := _misnamed(dataflow, group, situation.hosts):
+            issues += wrong
+        elif within := _apart_within(dataflow, group):
+            issues += within
+        elif not candidates(group, situation):
+            issues += _homeless(dataflow, group, situation.hosts)
+    return issues
+
+
+def _misnamed(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[Located]:
+    """Machines that a group names and cannot have."""
+    ids = [host.id for host in hosts]
+    issues: list[Located] = []
+    first: Wish | None = None
+    for wish in group.wishes:
+        if wish.kind != "machine":
+            continue
+        mark = dataflow.nodes[wish.node].deploy.mark or dataflow.nodes[wish.node].mark
+        if wish.text not in ids:
+            message = f"{wish.node} is to run on {wish.text!r}, which the inventory does not have"
+            hint = suggest(wish.text, ids) or f"the machines are {', '.join(ids)}"
+            issues.append(mark.issue(message, hint))
+        elif first is None:
+            first = wish
+        elif wish.text != first.text:
+            message = (
+                f"{wish.node} is to run on {wish.text} and near {first.node}, "
+                f"which is to run on {first.text}"
+            )
+            issues.append(mark.issue(message, "name one machine for both, or drop `near`"))
+    return issues
+
+
+def _apart_within(dataflow: Dataflow, group: Group) -> list[Located]:
+    """Nodes that are to be together and apart."""
     return [
-        [dataflow.nodes[id] for id in group]
-        for group in sorted(groups, key=lambda group: order[group[0]])
+        (wish.mark or dataflow.nodes[wish.node].mark).issue(
+            f"{wish.told}, and `near` puts the two on one machine", "drop one of them"
+        )
+        for wish in group.wishes
+        if wish.kind == "apart" and wish.text in group.nodes
     ]
 
 
-def _named(group: Sequence[Node], bench: Bench) -> tuple[str | None, list[Located]]:
-    """The machine that the flow file names for the group."""
-    issues: list[Located] = []
-    first: Node | None = None
-    for node in group:
-        machine = node.deploy.machine
-        if machine is None:
-            continue
-        mark = node.deploy.mark or node.mark
-        if machine not in bench.ids:
-            message = f"{node.id} is to run on {machine!r}, which the inventory does not have"
-            hint = suggest(machine, bench.ids) or f"the machines are {', '.join(bench.ids)}"
-            issues.append(mark.issue(message, hint))
-        elif first is None:
-            first = node
-        elif machine != first.deploy.machine:
-            message = (
-                f"{node.id} is to run on {machine} and near {first.id}, "
-                f"which is to run on {first.deploy.machine}"
-            )
-            issues.append(mark.issue(message, "name one machine for both, or drop `near`"))
-    if first is None or issues:
-        return None, issues
-    return first.deploy.machine, issues
-
-
-def _labels(group: Sequence[Node]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(pair for node in group for pair in node.deploy.labels.items()))
-
-
-def _stays(
-    group: Sequence[Node], candidates: Sequence[str], running: Mapping[str, str]
-) -> str | None:
-    for node in group:
-        if running.get(node.id) in candidates:
-            return running[node.id]
-    return None
-
-
-def _homeless(group: Sequence[Node], candidates: Sequence[str], bench: Bench) -> list[Located]:
+def _homeless(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[Located]:
     """One issue for each node of a group that fits nowhere."""
+    matching = [host for host in hosts if matches(group.wishes, host)]
+    named = [wish.text for wish in group.wishes if wish.kind == "machine"]
+    asked = [host for host in hosts if host.id in named] or matching or list(hosts)
     issues: list[Located] = []
-    for node in group:
-        mark = node.deploy.mark or node.mark
-        if not candidates:
-            issues.append(mark.issue(f"{node.id} fits nowhere: there is no machine", None))
+    for id in group.nodes:
+        mark = dataflow.nodes[id].deploy.mark or dataflow.nodes[id].mark
+        if not asked:
+            issues.append(mark.issue(f"{id} fits nowhere: there is no machine", None))
             continue
-        nearest = min(candidates, key=lambda id: len(bench.lacks(id, group)))
-        lacks = " and ".join(bench.lacks(nearest, group))
-        what = f"{node.id} fits nowhere"
-        others = [other.id for other in group if other is not node]
-        if others:
-            what = f"{node.id}, together with {', '.join(others)}, fits nowhere"
-        if len(candidates) == 1:
-            issues.append(mark.issue(f"{what}: {nearest} {lacks}", None))
+        nearest = min(asked, key=lambda host: len(lacks(group.wishes, host)))
+        why = " and ".join(lacks(group.wishes, nearest))
+        what = f"{id} fits nowhere"
+        if others := [other for other in group.nodes if other != id]:
+            what = f"{id}, together with {', '.join(others)}, fits nowhere"
+        if len(asked) == 1:
+            issues.append(mark.issue(f"{what}: {nearest.id} {why}", None))
         else:
             issues.append(
-                mark.issue(f"{what}: the nearest machine is {nearest}, which {lacks}", None)
+                mark.issue(f"{what}: the nearest machine is {nearest.id}, which {why}", None)
             )
     return issues
 
 
-def _assignment(node: Node, group: Sequence[Node], machine: str, why: str) -> Assignment:
-    if node.deploy.machine:
-        return Assignment(machine, "the flow file names it")
-    if node.deploy.near:
-        return Assignment(machine, f"near {node.deploy.near}")
-    named = [other.id for other in group if other.deploy.machine]
-    if named:
-        return Assignment(machine, f"{named[0]} is to be near it")
-    if labels := _labels(group):
-        has = ", ".join(f"{key}={value}" for key, value in labels)
-        return Assignment(machine, f"has {has}; {why}")
-    return Assignment(machine, why)
+def _contradiction(
+    dataflow: Dataflow, wishes: Sequence[Wish], situation: Situation
+) -> list[Located]:
+    """An issue for each of the fewest wishes that cannot be granted together."""
+    settled = replace(situation, flows=())
+
+    def impossible(some: Sequence[Wish]) -> bool:
+        groups = groups_of(settled.nodes, some)
+        if any(
+            wish.kind == "apart" and wish.text in group.nodes
+            for group in groups
+            for wish in group.wishes
+        ):
+            return True
+        try:
+            return feasible(problem_of(settled, groups, keep=False)) is None
+        except Undecided:
+            return False
+
+    if not impossible(wishes):
+        first = next(iter(dataflow.nodes.values()))
+        message = "no placement was found that grants all wishes, nor a proof that there is none"
+        return [first.mark.issue(message, "name the machine of some nodes, or ask for less")]
+    core = smallest(wishes, impossible)
+    marks = [wish.mark or dataflow.nodes[wish.node].mark for wish in core]
+    issues: list[Located] = []
+    for number, wish in enumerate(core):
+        others = [str(mark.line) for index, mark in enumerate(marks) if index != number]
+        lines = _listed(list(dict.fromkeys(others)))
+        plural = "s" if len(set(others)) > 1 else ""
+        message = f"{wish.told}, which cannot be together with line{plural} {lines}"
+        issues.append(marks[number].issue(message, _had(core, situation.hosts)))
+    return issues
+
+
+def _had(core: Sequence[Wish], hosts: Sequence[Host]) -> str:
+    """What machines have of what is asked for too much of."""
+    kinds = {wish.kind for wish in core}
+    answering = [host for host in hosts if host.answers]
+    if "memory" in kinds:
+        has = ", ".join(
+            f"{host.id} {amount(host.found.memory)}"
+            for host in answering
+            if host.found.memory is not None
+        )
+        return f"of memory there is: {has}"
+    if "cores" in kinds:
+        return f"of cores there are: {', '.join(f'{it.id} {it.usable}' for it in answering)}"
+    return f"the machines that answer are {', '.join(host.id for host in answering)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

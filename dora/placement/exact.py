@@ -1,0 +1,108 @@
+"""The best placement of a few items, proven: branch and bound. Pure; laptop only.
+
+Land and Doig, "An Automatic Method of Solving Discrete Programming Problems", Econometrica 28,
+1960. The bound adds to what is decided the least that each item left will cost for its traffic with
+what is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dora.placement.problem import TOLERANCE, Problem, price
+from dora.placement.work import Work
+
+STEPS = 20_000
+
+
+def improve(problem: Problem, known: Sequence[int], steps: int = STEPS) -> tuple[list[int], bool]:
+    """The best placement that was found, and whether there is certainly none that is cheaper.
+    `known` is one that keeps to all that is hard."""
+    search = _Search(problem, known, steps)
+    search.run()
+    return search.best, search.steps >= 0
+
+
+class _Search:
+    def __init__(self, problem: Problem, known: Sequence[int], steps: int) -> None:
+        self.problem = problem
+        self.best = list(known)
+        self.least = price(problem, known)
+        self.steps = steps
+        self.work = Work(problem)
+        self.order = _order(problem)
+
+    def run(self) -> None:
+        self._place(0, 0.0)
+
+    def _place(self, depth: int, spent: float) -> None:
+        """`spent` is what the items before `depth` in the order cost."""
+        if depth == len(self.order):
+            if spent < self.least - TOLERANCE * max(1.0, abs(self.least)):
+                self.best, self.least = list(self.work.at), spent
+            return
+        work, item = self.work, self.order[depth]
+        if spent + self._rest(depth) >= self.least - TOLERANCE:
+            return
+        offers = sorted(
+            (work.price(item, host), host)
+            for host in self.problem.allowed[item]
+            if work.may(item, host)
+        )
+        for asked, host in offers:
+            self.steps -= 1
+            if self.steps < 0 or spent + asked >= self.least - TOLERANCE:
+                return
+            work.put(item, host)
+            self._place(depth + 1, spent + asked)
+            work.take(item)
+
+    def _rest(self, depth: int) -> float:
+        """What the items from `depth` on cost at least, for their traffic with those before."""
+        problem, work = self.problem, self.work
+        left = set(self.order[depth:])
+        found = 0.0
+        for item in self.order[depth:]:
+            found += min(
+                (self._least(item, host, left) for host in problem.allowed[item]), default=0.0
+            )
+        del work
+        return found
+
+    def _least(self, item: int, host: int, left: set[int]) -> float:
+        """Traffic of an item with what is decided. What several readers may share is divided."""
+        problem, work = self.problem, self.work
+        found = 0.0
+        for net in problem.sends[item]:
+            it = problem.nets[net]
+            hosts = {work.at[reader] for reader in it.readers if reader not in left}
+            found += it.weight * sum(problem.slowness[host][other] for other in hosts)
+        for net in problem.reads[item]:
+            it = problem.nets[net]
+            if it.producer in left:
+                continue
+            if any(work.at[reader] == host for reader in it.readers if reader not in left):
+                continue
+            sharing = sum(reader in left for reader in it.readers)
+            found += it.weight * problem.slowness[work.at[it.producer]][host] / sharing
+        return found
+
+
+def _order(problem: Problem) -> list[int]:
+    """Those without choice first; then who has most traffic with what stands before."""
+    pull = [0.0] * len(problem.items)
+    own = [
+        sum(problem.nets[net].weight for net in (*problem.sends[item], *problem.reads[item]))
+        for item in problem.items
+    ]
+    left = set(problem.items)
+    order: list[int] = []
+    while left:
+        item = min(left, key=lambda it: (len(problem.allowed[it]) != 1, -pull[it], -own[it], it))
+        left.discard(item)
+        order.append(item)
+        for index in (*problem.sends[item], *problem.reads[item]):
+            net = problem.nets[index]
+            for member in (net.producer, *net.readers):
+                pull[member] += net.weight
+    return order

@@ -1,0 +1,168 @@
+"""Dataflow, wishes and hosts as a `Problem`: nodes that go together are one item of it. Pure.
+
+Laptop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from dora.placement.hosts import GIGABIT, Host
+from dora.placement.problem import NOWHERE, Net, Problem
+from dora.placement.traffic import Flow
+from dora.placement.wishes import Wish, lacks, matches
+
+USUAL = 0.5  # cores that a node uses of which nobody knows anything better
+SLACK = 1.1  # how much more than its share a machine takes when there are too few cores for all
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that go together, in the order of the file, with all that they ask for."""
+
+    nodes: tuple[str, ...]
+    wishes: tuple[Wish, ...]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a decision is made of. `running`: node -> the machine where it runs now; `usage`:
+    node -> the cores that it was seen to use."""
+
+    nodes: Sequence[str]
+    hosts: Sequence[Host]
+    flows: Sequence[Flow] = ()
+    running: Mapping[str, str] | None = None
+    usage: Mapping[str, float] | None = None
+
+
+def groups_of(nodes: Iterable[str], wishes: Iterable[Wish]) -> tuple[Group, ...]:
+    """In the order of the file."""
+    first: dict[str, str] = {node: node for node in nodes}
+
+    def find(node: str) -> str:
+        while first[node] != node:
+            first[node] = first[first[node]]
+            node = first[node]
+        return node
+
+    order = {node: index for index, node in enumerate(first)}
+    listed = tuple(wishes)
+    for wish in listed:
+        if wish.kind == "near":
+            one, other = sorted((find(wish.node), find(wish.text)), key=order.__getitem__)
+            first[other] = one
+    members: dict[str, list[str]] = {}
+    for node in first:
+        members.setdefault(find(node), []).append(node)
+    own: dict[str, list[Wish]] = {}
+    for wish in listed:
+        own.setdefault(find(wish.node), []).append(wish)
+    return tuple(Group(tuple(its), tuple(own.get(one, ()))) for one, its in members.items())
+
+
+def candidates(group: Group, situation: Situation) -> list[int]:
+    """The hosts that a group may have as far as it alone is concerned.
+
+    A host that is away keeps what it ran, lest it runs twice; else it gets a group only if the
+    inventory leaves no other choice.
+    """
+    hosts = situation.hosts
+    matching = [index for index, host in enumerate(hosts) if matches(group.wishes, host)]
+    stays = staying(group, situation)
+    if stays is not None and not hosts[stays].answers:
+        return [stays]
+    return [
+        index
+        for index in matching
+        if (not lacks(group.wishes, hosts[index]) if hosts[index].answers else len(matching) == 1)
+    ]
+
+
+def staying(group: Group, situation: Situation) -> int | None:
+    """The host where a group runs, if it may stay there; that of its first node that has one."""
+    index = {host.id: number for number, host in enumerate(situation.hosts)}
+    for node in group.nodes:
+        number = index.get((situation.running or {}).get(node, ""))
+        if number is None:
+            continue
+        host = situation.hosts[number]
+        if matches(group.wishes, host) and not (host.answers and lacks(group.wishes, host)):
+            return number
+    return None
+
+
+def problem_of(
+    situation: Situation, groups: Sequence[Group], *, keep: bool, settled: bool = False
+) -> Problem:
+    """With `keep`, what runs where it may run has no other choice; with `settled` it has, and
+    moves count more than all else."""
+    hosts = situation.hosts
+    item_of = {node: item for item, group in enumerate(groups) for node in group.nodes}
+    allowed, now = [], []
+    for group in groups:
+        stays = staying(group, situation)
+        now.append(NOWHERE if stays is None else stays)
+        allowed.append(
+            (stays,) if keep and stays is not None else tuple(candidates(group, situation))
+        )
+    apart: list[set[int]] = [set() for _ in groups]
+    for item, group in enumerate(groups):
+        for wish in group.wishes:
+            if wish.kind == "apart":
+                apart[item].add(item_of[wish.text])
+                apart[item_of[wish.text]].add(item)
+    nets: dict[tuple[int, tuple[int, ...]], float] = {}
+    for flow in situation.flows:
+        producer = item_of[flow.producer]
+        readers = tuple(sorted({item_of[reader] for reader in flow.readers} - {producer}))
+        if readers and flow.bytes_per_second > 0:
+            key = producer, readers
+            nets[key] = nets.get(key, 0.0) + flow.bytes_per_second
+    load = [sum(_load(node, group, situation) for node in group.nodes) for group in groups]
+    return Problem(
+        needs=[(_total(group, "cores"), _total(group, "memory")) for group in groups],
+        capacities=[_capacity(host) for host in hosts],
+        allowed=allowed,
+        apart=[frozenset(its) for its in apart],
+        nets=[Net(producer, readers, weight) for (producer, readers), weight in nets.items()],
+        slowness=[
+            [0.0 if one is other else GIGABIT / min(one.link, other.link) for other in hosts]
+            for one in hosts
+        ],
+        load=load,
+        room=[max(1.0, host.usable) for host in hosts],
+        comfort=_comfort(hosts, sum(load)),
+        now=now,
+        nodes=[len(group.nodes) for group in groups],
+        settled=settled,
+    )
+
+
+def _total(group: Group, kind: str) -> float:
+    return float(sum(wish.number for wish in group.wishes if wish.kind == kind))
+
+
+def _load(node: str, group: Group, situation: Situation) -> float:
+    exclusive = sum(
+        wish.number for wish in group.wishes if wish.kind == "cores" and wish.node == node
+    )
+    return float(exclusive or (situation.usage or {}).get(node, USUAL))
+
+
+def _capacity(host: Host) -> tuple[float, float]:
+    """Nobody knows what a host that is away has left."""
+    if not host.answers:
+        return inf, inf
+    return float(host.usable), inf if host.found.memory is None else float(host.found.memory)
+
+
+def _comfort(hosts: Sequence[Host], load: float) -> list[float]:
+    """Cores: all that a host has; its share and a little more where all hosts have too few."""
+    total = sum(host.usable for host in hosts if host.answers) or 1
+    return [
+        max(1.0, host.usable, SLACK * load * host.usable / total) if host.answers else inf
+        for host in hosts
+    ]

@@ -1,0 +1,115 @@
+"""The best placement of a problem that can be found in reasonable time. Pure, deterministic.
+
+Laptop only. Small problems are solved for certain (`exact`); large ones from small to large
+(`coarsen`), several times over, with moves and swaps on every level (`refine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from dora.placement.coarsen import coarsen
+from dora.placement.exact import improve
+from dora.placement.feasible import Undecided, feasible
+from dora.placement.problem import NOWHERE, Problem, price
+from dora.placement.refine import refine
+from dora.placement.work import Work
+
+SMALL = 14  # items that have a choice, up to which the best is looked for with certainty
+TRIES = 4
+SMALLEST = 4  # items for each host, in the smallest problem of a large one
+
+
+@dataclass(frozen=True)
+class Solution:
+    """`proven`: there is no placement that costs less."""
+
+    at: tuple[int, ...]
+    proven: bool
+
+
+def solve(problem: Problem, *, tries: int = TRIES, seed: int = 0) -> Solution | None:
+    """None if nothing can keep to all that is hard. Raises Undecided when that is not known."""
+    if not len(problem.items):
+        return Solution((), proven=True)
+    found: list[tuple[float, list[int]]] = []
+
+    def remember(at: Sequence[int]) -> None:
+        found.append((price(problem, at), list(at)))
+
+    free = sum(len(hosts) > 1 for hosts in problem.allowed)
+    if (at := greedy(problem)) is not None or (at := feasible(problem)) is not None:
+        remember(_refined(problem, at))
+    else:
+        return None
+    if all(it != NOWHERE for it in problem.now) and not _broken(problem, problem.now):
+        remember(_refined(problem, problem.now))
+    if free > SMALL:
+        for number in range(tries):
+            if (at := _multilevel(problem, Random(seed + number))) is not None:
+                remember(at)
+    best = min(found, key=lambda it: it[0])[1]
+    if free <= SMALL:
+        best, proven = improve(problem, best)
+        return Solution(tuple(best), proven)
+    return Solution(tuple(best), proven=False)
+
+
+def greedy(problem: Problem, random: Random | None = None) -> list[int] | None:
+    """Items one after the other onto their cheapest hosts, those with least choice first. With
+    `random`, in an order of chance. None when one finds no host any more."""
+    work = Work(problem)
+    sizes = [max(needs, default=0.0) for needs in problem.needs]
+    chance = [0.0 if random is None else random.random() for _ in problem.items]
+    order = sorted(
+        problem.items,
+        key=lambda item: (
+            len(problem.allowed[item]) != 1,
+            problem.now[item] == NOWHERE,
+            len(problem.allowed[item]) if not random else 0,
+            -sizes[item],
+            chance[item],
+            item,
+        ),
+    )
+    for item in order:
+        offer = work.best(item)
+        if offer is None:
+            return None
+        work.put(item, offer[1])
+    return work.at
+
+
+def _multilevel(problem: Problem, random: Random) -> list[int] | None:
+    levels = coarsen(problem, max(60, SMALLEST * len(problem.hosts)), random)
+    smallest = levels[-1].problem if levels else problem
+    starts = [at for _ in range(3) if (at := greedy(smallest, random)) is not None]
+    if not starts:
+        return None
+    placed = [_refined(smallest, start) for start in starts]
+    at = min(placed, key=lambda it: price(smallest, it))
+    for index in reversed(range(len(levels))):
+        inside = levels[index].inside
+        larger = levels[index - 1].problem if index else problem
+        at = _refined(larger, [at[inside[item]] for item in larger.items])
+    return at
+
+
+def _refined(problem: Problem, at: Sequence[int]) -> list[int]:
+    work = Work(problem, at)
+    refine(work)
+    return work.at
+
+
+def _broken(problem: Problem, at: Sequence[int]) -> bool:
+    work = Work(problem)
+    for item, host in enumerate(at):
+        if not work.may(item, host):
+            return True
+        work.put(item, host)
+    return False
+
+
+__all__ = ["Solution", "Undecided", "greedy", "solve"]
