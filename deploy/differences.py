@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from deploy.store.outline import Outline
-from deploy.unit import Unit
+from deploy.unit import Realtime, Unit
 
 # Of a unit; closure, links, env, argv and secrets have words of their own.
 SETTINGS = (
     "cwd",
     "cores",
+    "pin",
+    "realtime",
+    "nice",
     "readiness",
     "start_timeout",
     "restart",
@@ -232,4 +235,6 @@ def _settings(old: Unit, new: Unit) -> Iterable[Reason]:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "any"
+    if isinstance(value, Realtime):
+        return f"{value.policy} {value.priority}"
     return f"{value:g}" if isinstance(value, float) else str(value)

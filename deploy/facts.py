@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.errors import MachineError
+from deploy.topology import Core, Pinned, flat
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Installed:
 class Facts:
     """`root` and `run` are absolute paths on the machine; memory and disk are in bytes.
 
-    `cores` are those that processes of our user may run on. `free_ports` were free for UDP and TCP
-    a moment ago.
+    `cores` are those that processes of our user may run on; `topology` has all that are on.
+    `pinned` are the units of all deployments that have cores of their own. `realtime` is the
+    highest real-time priority that units may have (0: none), `nice` the lowest nice value.
+    `free_ports` were free for UDP and TCP a moment ago.
     """
 
     machine: str
@@ -48,6 +51,10 @@ class Facts:
     free_ports: tuple[int, ...]
     supervisor: Mapping[str, Any]
     deployments: Mapping[str, Installed]
+    topology: tuple[Core, ...] = ()
+    pinned: tuple[Pinned, ...] = ()
+    realtime: int = 0
+    nice: int = 0
     devices: tuple[str, ...] | None = None  # paths below /dev; None: an older agent, nobody knows
     pause: Mapping[str, Any] | None = None  # {owner, reason, since, ...} while somebody paused it
 
@@ -67,6 +74,8 @@ class Facts:
                 )
                 for name, entry in data["deployments"].items()
             }
+            cores = tuple(int(core) for core in data["cores"])
+            scheduling = data.get("scheduling", {})
             return cls(
                 machine=machine,
                 arch=str(data["arch"]),
@@ -74,7 +83,7 @@ class Facts:
                 libc_version=_two(libc["version"]),
                 python=str(data["python"]["executable"]),
                 python_version=_three(data["python"]["version"]),
-                cores=tuple(int(core) for core in data["cores"]),
+                cores=cores,
                 memory=int(data["memory"]),
                 disk_free=int(data["disk_free"]),
                 hostname=str(data["hostname"]),
@@ -87,6 +96,15 @@ class Facts:
                 free_ports=tuple(int(port) for port in data["free_ports"]),
                 supervisor=dict(data["supervisor"]),
                 deployments=deployments,
+                topology=tuple(Core.from_json(it) for it in data.get("topology", ()))
+                or flat(cores),
+                pinned=tuple(
+                    Pinned(str(name), str(unit), frozenset(map(int, it["cores"])), str(it["pin"]))
+                    for name, units in data.get("pinned", {}).items()
+                    for unit, it in units.items()
+                ),
+                realtime=int(scheduling.get("realtime", 0)),
+                nice=int(scheduling.get("nice", 0)),
                 devices=None if data.get("devices") is None else tuple(map(str, data["devices"])),
                 pause=None if data.get("pause") is None else dict(data["pause"]),
             )

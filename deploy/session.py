@@ -285,7 +285,8 @@ class Session:
         if reply.get("code") == "held":
             raise UpdatesHeld(self.machine.id, reply.get("holds", ()))
         code, error = str(reply.get("code", "")), str(reply.get("error", f"{op} was refused"))
-        raise Refused(self.machine.id, code, error)
+        again = "run it again: other cores are chosen" if code == "cores_taken" else None
+        raise Refused(self.machine.id, code, error, hint=again)
 
 
 async def _answer(

@@ -13,6 +13,7 @@ from deploy.secret import Secret
 
 Policy = TypeVar("Policy", "RestartPolicy", "StopPolicy")
 
+SHARED, NAMED, EXCLUSIVE = "shared", "named", "exclusive"  # whose a unit's cores are
 MOST_SOCKETS = 64  # of one unit
 _SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}\Z")  # sd_listen_fds joins names with colons
 
@@ -65,6 +66,14 @@ class HealthCommand:
 
 
 @dataclass(frozen=True)
+class Realtime:
+    """The kernel's real-time scheduling: before everything that has none, on its cores."""
+
+    policy: str  # fifo | rr
+    priority: int  # 1 to 99
+
+
+@dataclass(frozen=True)
 class Unit:
     """One process to be kept running on one machine; knows nothing of dataflows.
 
@@ -81,6 +90,9 @@ class Unit:
     cwd: str
     env: Mapping[str, str] = field(default_factory=dict)
     cores: Tuple[int, ...] = ()  # pinned with taskset; empty: wherever the kernel likes
+    # Whose `cores` are: shared (it may run there, but for those that others are pinned to), named
+    # (others may be named there as well) or exclusive (nobody else is pinned there).
+    pin: str = SHARED
     closure: Tuple[str, ...] = ()  # store path names that must be present
     links: Optional[str] = None  # store path whose top-level entries are linked into cwd
     readiness: str = "started"  # started | notify (sd_notify's READY=1)
@@ -94,6 +106,8 @@ class Unit:
     secrets: Tuple[Secret, ...] = ()
     health: Tuple[HealthCommand, ...] = ()  # one after the other
     reload: Optional[str] = None  # the path of what its process takes over without a restart
+    realtime: Optional[Realtime] = None
+    nice: int = 0  # -20 (before others) to 19
     memory: int = 0  # bytes that its processes may use together before they are killed; 0: any
     log_size: int = 0  # bytes after which its log is put aside; 0: as the supervisor likes
     log_files: int = 1  # that were put aside and are kept
@@ -102,9 +116,10 @@ class Unit:
     def fingerprint(self) -> str:
         """Equal exactly when the process need not be restarted: everything about it is equal, but
         for how others judge its health, its rank among others, how much of its log is kept, and
-        what it takes over while it runs."""
+        what it takes over while it runs, and whether others may have its cores."""
         data = self.to_json()
         data.pop("health", None)
+        data.pop("pin", None)
         data.pop("rank", None)
         data.pop("log_size", None)
         data.pop("log_files", None)
@@ -147,9 +162,13 @@ class Unit:
             "reload",
             "memory",
             "log_size",
+            "realtime",
+            "nice",
         ):
             if not data[name]:
                 del data[name]
+        if data["pin"] == SHARED:
+            del data["pin"]
         if data["log_files"] == 1:
             del data["log_files"]
         return data
@@ -168,6 +187,8 @@ class Unit:
         values["sockets"] = tuple(_socket(entry) for entry in _list(values.get("sockets", ())))
         secrets = _list(values.get("secrets", ()))
         values["secrets"] = tuple(Secret.from_json(entry) for entry in secrets)
+        if values.get("realtime") is not None:
+            values["realtime"] = _realtime(values["realtime"])
         values["health"] = tuple(_command(entry) for entry in _list(values.get("health", ())))
         unit = cls(**values)
         if not unit.argv or not unit.name or "/" in unit.name or unit.name.startswith("."):
@@ -179,6 +200,11 @@ class Unit:
             raise ValueError(f"a path that a process is told is one line: {unit.reload!r}")
         _choice("readiness", unit.readiness, ("started", "notify"))
         _choice("restart", unit.restart.when, ("never", "on-failure", "always"))
+        _choice("pin", unit.pin, (SHARED, NAMED, EXCLUSIVE))
+        if unit.pin != SHARED and not unit.cores:
+            raise ValueError(f"a unit that is pinned names its cores: {unit.name!r}")
+        if type(unit.nice) is not int or not -20 <= unit.nice <= 19:
+            raise ValueError(f"nice is a whole number from -20 to 19, not {unit.nice!r}")
         _number(unit.start_timeout)
         _number(unit.watchdog)
         names = [socket.name for socket in unit.sockets]
@@ -242,6 +268,14 @@ def _socket(data: Mapping[str, Any]) -> Socket:
         raise ValueError(f"a socket's path names a file, without `..`: {socket.path!r}")
     _choice("a socket's kind", socket.kind, ("stream", "seqpacket"))
     return socket
+
+
+def _realtime(data: Mapping[str, Any]) -> Realtime:
+    realtime = Realtime(**data)
+    _choice("a real-time policy", realtime.policy, ("fifo", "rr"))
+    if type(realtime.priority) is not int or not 1 <= realtime.priority <= 99:
+        raise ValueError(f"a real-time priority is from 1 to 99, not {realtime.priority!r}")
+    return realtime
 
 
 def _command(data: Mapping[str, Any]) -> HealthCommand:

@@ -18,6 +18,7 @@ from deploy.supervisor import files
 from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import remove
+from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,21 @@ class Deployments:
             return None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise Unreadable(f"{path} cannot be read as a generation: {error}") from error
+
+    def units(self, deployment: str) -> List[Unit]:
+        """Those that should run, or may have to again: of the current generation, and of the one
+        that it would go back to. What cannot be read is left out."""
+        pending = self.pending(deployment)
+        numbers = {self.current(deployment), None if pending is None else pending.previous}
+        found: List[Unit] = []
+        for number in numbers - {None}:
+            try:
+                generation = self.generation(deployment, number)
+            except Unreadable as error:
+                log.error("%s: the cores of its units are not known", error)
+                continue
+            found += [] if generation is None else generation.profile.units
+        return found
 
     def write_pending(self, deployment: str, pending: Pending) -> None:
         """Raises OSError."""

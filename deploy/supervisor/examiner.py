@@ -24,7 +24,7 @@ from deploy.supervisor.process import Processes, SpawnFailed, start_time
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.secrets import SecretMissing
 from deploy.supervisor.slot import Key, Slot
-from deploy.unit import HealthCommand, Unit
+from deploy.unit import SHARED, HealthCommand, Unit
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ class Examiner:
         environment = self._processes.environment(key, unit, 0)
         for name in SPEAKING:
             environment.pop(name, None)
-        argv = self._processes.command(replace(unit, argv=command.argv, cores=()), environment)
+        plain = replace(unit, argv=command.argv, cores=(), pin=SHARED, realtime=None, nice=0)
+        argv = self._processes.command(plain, environment)
         reading, writing = os.pipe()
         try:
             process = subprocess.Popen(

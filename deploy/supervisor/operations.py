@@ -14,6 +14,7 @@ from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.locks import EVERYTHING, Locks
+from deploy.supervisor.pinning import clashes
 from deploy.supervisor.probe import facts
 from deploy.supervisor.process import boot_id
 from deploy.supervisor.secrets import Secrets
@@ -221,6 +222,7 @@ class Operations:
                 f"{len(missing)} paths are missing, {missing[0]} among them",
                 paths=missing,
             )
+        self._check_cores(profile)
         before = () if current is None else current.profile.units
         slots = self.engine.units.slots.items()
         running = {key.unit for key, slot in slots if key.deployment == name and slot.pid}
@@ -240,6 +242,22 @@ class Operations:
             "stopped": list(difference.stopped),
             "kept": list(difference.kept),
         }
+
+    def _check_cores(self, profile: Profile) -> None:
+        """Raises Refusal where others are pinned to cores that the profile pins its units to:
+        nobody knows at the laptop what was deployed since it looked."""
+        others = {
+            name: self.deployments.units(name)
+            for name in self.deployments.names()
+            if name != profile.deployment
+        }
+        found = clashes(profile.units, others)
+        within = [clash for clash in found if not clash.deployment]
+        if within:
+            raise bad(f"cores are given away twice: {within[0]}")
+        if found:
+            shown = "; ".join(map(str, found))
+            raise Refusal("cores_taken", shown, clashes=[clash._asdict() for clash in found])
 
     def _missing(self, profile: Profile) -> List[str]:
         links = {unit.links for unit in profile.units if unit.links is not None}

@@ -19,7 +19,10 @@ from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
+from deploy.supervisor.scheduling import allowed
 from deploy.supervisor.secrets import Secrets
+from deploy.supervisor.topology import topology
+from deploy.unit import SHARED
 
 FIRST_PORT = 7447
 PORTS = 8
@@ -50,6 +53,9 @@ def facts(
         "libc": libc(),
         "python": {"executable": sys.executable, "version": platform.python_version()},
         "cores": sorted(os.sched_getaffinity(0)),
+        "topology": topology(),
+        "pinned": pinned(layout),
+        "scheduling": allowed()._asdict(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "disk_free": disk_free(layout.root),
         "hostname": socket.gethostname(),
@@ -65,6 +71,21 @@ def facts(
         "pause": None if pause is None else pause.to_json(),
         "free_ports": free_ports(),
     }
+
+
+def pinned(layout: Layout) -> Dict[str, Dict[str, Any]]:
+    """The units of all deployments that have cores of their own: deployment -> unit -> {cores,
+    pin}."""
+    deployments = Deployments(layout)
+    found = {
+        name: {
+            unit.name: {"cores": list(unit.cores), "pin": unit.pin}
+            for unit in deployments.units(name)
+            if unit.pin != SHARED
+        }
+        for name in deployments.names()
+    }
+    return {name: units for name, units in found.items() if units}
 
 
 def supervisor_facts(layout: Layout) -> Dict[str, Optional[Any]]:

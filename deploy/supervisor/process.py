@@ -29,6 +29,7 @@ from deploy.supervisor.cgroups import ENTER, Groups
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.links import link_tree
 from deploy.supervisor.logkeeper import LogKeeper
+from deploy.supervisor.scheduling import Allowed, allowed, prefix
 from deploy.supervisor.secrets import SecretMissing, Secrets
 from deploy.supervisor.slot import Key
 from deploy.unit import Unit
@@ -94,6 +95,7 @@ class Processes:
         self._logs = LogKeeper(layout) if logs is None else logs
         self._secrets = Secrets(layout)
         self._children: Dict[int, subprocess.Popen[bytes]] = {}
+        self._allowed: Optional[Allowed] = None  # asked once some unit needs it
 
     def spawn(
         self,
@@ -102,13 +104,15 @@ class Processes:
         restarts: int,
         sockets: Sequence[int] = (),
         returns: Optional[float] = None,
+        cores: Optional[Sequence[int]] = None,
     ) -> Tuple[int, int]:
         """Starts the unit and returns pid and start time. Raises SpawnFailed.
 
-        `sockets` are listening, one for each of `unit.sockets`; the unit gets copies of them.
+        `sockets` are listening, one for each of `unit.sockets`; the unit gets copies of them. It
+        runs on `cores`, if others than its own are given.
         """
         try:
-            return self._spawn(key, unit, restarts, sockets, returns)
+            return self._spawn(key, unit, restarts, sockets, returns, cores)
         except (OSError, SecretMissing) as error:
             raise SpawnFailed(f"cannot be started: {error}") from error
 
@@ -119,10 +123,11 @@ class Processes:
         restarts: int,
         sockets: Sequence[int],
         returns: Optional[float],
+        cores: Optional[Sequence[int]],
     ) -> Tuple[int, int]:
         environment = self.environment(key, unit, restarts)
         environment["DEPLOY_RETURNS"] = "never" if returns is None else f"{returns:g}"
-        argv = self.command(unit, environment)
+        argv = self.command(unit, environment, cores)
         if sockets:
             given = ",".join(map(str, sockets))
             argv = [sys.executable, "-I", "-S", "-c", LISTEN, given, *argv]
@@ -148,8 +153,14 @@ class Processes:
         self._children[child.pid] = child
         return child.pid, start_time(child.pid) or 0
 
-    def command(self, unit: Unit, environment: Mapping[str, str]) -> List[str]:
-        """The unit's argv behind what pins it and ties its life to ours. Raises SpawnFailed."""
+    def command(
+        self,
+        unit: Unit,
+        environment: Mapping[str, str],
+        cores: Optional[Sequence[int]] = None,
+    ) -> List[str]:
+        """The unit's argv behind what pins it, has it scheduled as it asks for, and ties its life
+        to ours. Raises SpawnFailed."""
         program = unit.argv[0]
         where = os.path.join(unit.cwd, program) if "/" in program else program
         if shutil.which(where, path=environment["PATH"]) is None:
@@ -166,8 +177,13 @@ class Processes:
                 argv = [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", ORPHANED, parent, *argv]
             else:
                 argv = [sys.executable, "-I", "-S", "-c", MORTAL, parent, *argv]
-        if unit.cores:
-            lacking = sorted(set(unit.cores) - online_cores())
+        if unit.realtime is not None or unit.nice:
+            if self._allowed is None:
+                self._allowed = allowed()
+            argv = [*prefix(unit, self._allowed, DEFAULT_PATH), *argv]
+        cores = unit.cores if cores is None else cores
+        if cores:
+            lacking = sorted(set(cores) - online_cores())
             if lacking:
                 raise SpawnFailed(
                     f"cores {lacking} are not on this machine; it has {sorted(online_cores())}"
@@ -175,7 +191,7 @@ class Processes:
             taskset = shutil.which("taskset", path=DEFAULT_PATH)
             if taskset is None:
                 raise SpawnFailed("cores are named but taskset is missing; install util-linux")
-            argv = [taskset, "-c", ",".join(map(str, unit.cores)), *argv]
+            argv = [taskset, "-c", ",".join(map(str, cores)), *argv]
         return argv
 
     def _entrance(self, key: Key, unit: Unit) -> List[str]:

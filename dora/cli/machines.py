@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
@@ -102,6 +102,10 @@ def _facts_json(facts: Facts) -> dict[str, Any]:
         "libc": f"{facts.libc} {'.'.join(map(str, facts.libc_version))}",
         "python": ".".join(map(str, facts.python_version)),
         "cores": list(facts.cores),
+        "topology": [asdict(core) for core in facts.topology],
+        "pinned": [{**asdict(it), "cores": sorted(it.cores)} for it in facts.pinned],
+        "realtime": facts.realtime,
+        "nice": facts.nice,
         "memory": facts.memory,
         "disk_free": facts.disk_free,
         "root": facts.root,

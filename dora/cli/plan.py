@@ -117,6 +117,7 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
             }
             for it in prepared.wiring
         ],
+        "warnings": list(prepared.warnings),
         "unreachable": {
             name: {"error": error.reason, "hint": error.hint}
             for name, error in found.unreachable.items()
@@ -155,6 +156,8 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
                 f"{human_bytes(needs['disk_free'])} free disk"
             )
             console.print(f"    [{'red' if full else 'dim'}]{room}[/]")
+    for warning in prepared.warnings:
+        console.print(f"[yellow]{escape(warning)}[/yellow]")
     if kept and prepared.wiring:
         console.print("[bold]edges[/bold]")
         for edge in prepared.wiring:

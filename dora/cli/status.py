@@ -106,7 +106,7 @@ def _table(console: Console, result: Status) -> None:
             str(row.traffic.dropped or "") if row.traffic else "",
             "" if row.cpu is None else f"{row.cpu:.0%}",
             _memory(row),
-            cores_text(row.cores),
+            cores_text(row.cores) + _scheduling(row),
         )
     # as wide as it is: a cut state or number says nothing
     whole = Measurement.get(console, console.options.update(max_width=1000), table).maximum
@@ -114,6 +114,8 @@ def _table(console: Console, result: Status) -> None:
         table.width = whole
     console.print(table, crop=False)
     for row in result.nodes:
+        if row.shortfall:
+            console.print(f"[yellow]{row.node}@{row.machine} {escape(row.shortfall)}[/yellow]")
         if row.error:
             console.print(f"[dim]{row.node}@{row.machine}:[/dim] {escape(row.error)}")
 
@@ -134,6 +136,13 @@ def _memory(row: NodeStatus) -> str:
         return ""
     used, limit = (round(size / 2**20) for size in (row.rss, row.memory_limit or 0))
     return f"{used}/{limit} MiB" if row.memory_limit else f"{used} MiB"
+
+
+def _scheduling(row: NodeStatus) -> str:
+    """What is not as for any process; ` fifo 50`."""
+    found = row.scheduling or {}
+    text = f" {found['policy']} {found['priority']}" if found.get("priority") else ""
+    return f"{text} nice {found['nice']}" if found.get("nice") else text
 
 
 def cores_text(cores: tuple[int, ...]) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.build.files import label
 from deploy.deployment import Deployment, Files, MachineSpec, Source, UnitSpec
 from deploy.facts import Facts
 from deploy.inventory import Machine
-from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
+from deploy.unit import HealthCommand, Realtime, RestartPolicy, Socket, Unit, escape
 from dora.compile import cores, dataplane
+from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
 from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
 from dora.dataflow.graph import ranks
@@ -34,10 +35,12 @@ NODE_PYTHON = (3, 10)
 
 @dataclass(frozen=True)
 class Site:
-    """A machine that answered, and what was read off it."""
+    """A machine that answered, and what was read off it. `held` are the exclusive cores that nodes
+    have there now, and may keep."""
 
     machine: Machine
     facts: Facts
+    held: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def compile_dataflow(
@@ -92,9 +95,14 @@ def _machine(
     packaging: Packaging,
     summary: str,
 ) -> MachineSpec:
-    usable = site.machine.cores or site.facts.cores
     pinned = cores.assign_cores(
-        site.machine.id, nodes, usable, limited=site.machine.cores is not None
+        site.machine.id,
+        nodes,
+        site.facts.topology,
+        site.facts.cores,
+        limit=site.machine.cores,
+        others=[it for it in site.facts.pinned if it.deployment != name],
+        current=site.held,
     )
     router = dataplane.router_config(name, site.machine, site.facts, routers)
     units = []
@@ -105,7 +113,7 @@ def _machine(
                 dataplane.ROUTER,
                 packaging.router(dataflow, site.machine, site.facts),
                 env={ROUTER_CONFIG: escape(router.to_text())},
-                cores=site.machine.cores or (),
+                cores=Cores(site.machine.cores or ()),
                 restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
             )
         )
@@ -150,6 +158,8 @@ def _machine(
                 # Held by the supervisor, so that readers may come before their producer, and find
                 # it again after it was killed.
                 sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
+                realtime=_realtime(node),
+                nice=node.deploy.nice,
                 memory=node.deploy.memory or 0,
                 watchdog=node.health_check_timeout or 0.0,
                 log_size=node.max_log_size or 0,
@@ -175,12 +185,14 @@ def _unit(
     package: Package,
     *,
     env: Mapping[str, str],
-    cores: tuple[int, ...],
+    cores: Cores,
     restart: RestartPolicy,
     start_timeout: float = DEFAULT_START_TIMEOUT,
     order: int = 0,
     rank: int = 0,
     sockets: tuple[Socket, ...] = (),
+    realtime: Realtime | None = None,
+    nice: int = 0,
     memory: int = 0,
     watchdog: float = 0.0,
     log_size: int = 0,
@@ -193,7 +205,10 @@ def _unit(
         argv=package.argv,
         cwd=package.cwd,
         env={**package.env, **env},
-        cores=tuple(cores),
+        cores=cores.numbers,
+        pin=cores.pin,
+        realtime=realtime,
+        nice=nice,
         links=f"${{{package.links}}}" if package.links else None,
         reload=package.reload,
         readiness="notify",
@@ -209,6 +224,11 @@ def _unit(
         health=health,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})
+
+
+def _realtime(node: Node) -> Realtime | None:
+    wanted = node.deploy.realtime
+    return None if wanted is None else Realtime(wanted.policy, wanted.priority)
 
 
 def summarise(

@@ -18,9 +18,11 @@ from deploy.secret import KEY as REFERENCE_KEY
 from deploy.session import Session
 from deploy.survey import Survey, survey
 from deploy.undertaking import Closures
+from deploy.unit import EXCLUSIVE
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
+from dora.compile.scheduling import not_allowed
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.cache import cache_folder
@@ -46,6 +48,7 @@ class Prepared:
     profiles: Mapping[str, Profile]
     closures: Closures
     files: frozenset[Path]
+    warnings: tuple[str, ...] = ()  # what the machines do not allow, and nodes do without
     surveys: Mapping[str, Survey] = field(default_factory=dict)
 
 
@@ -93,7 +96,11 @@ async def prepare(
         emit(Building(what))
 
     sites = {
-        machine: Site(session.machine, await asyncio.to_thread(_equipped, session, workshop, say))
+        machine: Site(
+            session.machine,
+            await asyncio.to_thread(_equipped, session, workshop, say),
+            held_cores(current[machine], dataflow, summary),
+        )
         for machine, session in taking_part.items()
     }
     deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure())
@@ -130,6 +137,13 @@ async def prepare(
         closures=closures,
         surveys=surveys,
         files=frozenset(files_of(deployment)),
+        warnings=tuple(
+            warning
+            for machine, site in sites.items()
+            for warning in not_allowed(
+                machine, site.facts, [dataflow.nodes[it] for it in placement.on(machine)]
+            )
+        ),
     )
 
 
@@ -155,6 +169,20 @@ def key_files(keys: MachineKeys) -> dict[str, bytes]:
         AUTHORITY: keys.authority_pem,  # last: it tells that the others are there
     }
     return {name: text.encode() for name, text in texts.items()}
+
+
+def held_cores(
+    current: Profile | None, dataflow: Dataflow, summary: DataflowSummary | None
+) -> dict[str, tuple[int, ...]]:
+    """The exclusive cores that nodes have on a machine, as far as they still ask for the same."""
+    before = {it.get("id"): it for it in (summary.descriptor.get("nodes", ()) if summary else ())}
+    held = {}
+    for unit in current.units if current else ():
+        node, old = dataflow.nodes.get(unit.name), before.get(unit.name)
+        asked = old.get("deploy") or {} if old is not None else {}
+        if unit.pin == EXCLUSIVE and node and asked.get("core_kind") == node.deploy.core_kind:
+            held[unit.name] = unit.cores
+    return held
 
 
 def refuse_orphans(name: str, summary: DataflowSummary, inventory: Inventory) -> None:

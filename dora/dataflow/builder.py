@@ -10,7 +10,7 @@ from deploy.document import Checked, Document, DocumentPath, shown, suggest
 from dora.dataflow.edges import inputs_of, outputs_of
 from dora.dataflow.environment import env_of
 from dora.dataflow.ids import node_id
-from dora.dataflow.model import Dataflow, Deploy, HealthCheck, Node, Operator, Restart
+from dora.dataflow.model import Dataflow, Deploy, HealthCheck, Node, Operator, Realtime, Restart
 from dora.dataflow.operators import code_of
 from dora.dataflow.qualities import qualities_of, read_qualities
 from dora.dataflow.report import Report
@@ -295,6 +295,9 @@ class Builder:
             labels=given.get("labels", {}),
             working_dir=given.get("working_dir"),
             cores=given.get("cores"),
+            core_kind=self._core_kind(path, given),
+            realtime=_realtime(given.get("realtime")),
+            nice=given.get("nice", 0),
             memory=given.get("memory"),
             near=given.get("near"),
             apart=tuple(dict.fromkeys(given.get("apart", ()))),
@@ -302,6 +305,13 @@ class Builder:
             mark=self.report.mark(path),
             marks={key: self.report.mark((*path, key)) for key in given},
         )
+
+    def _core_kind(self, path: DocumentPath, given: Values) -> Any:
+        kind = given.get("core_kind")
+        if kind is not None and given.get("cores") is None:
+            message = "`core_kind` is there without `cores`"
+            self.report.error((*path, "core_kind"), message, "say how many: cores: 1")
+        return kind
 
     # Operators
 
@@ -376,6 +386,10 @@ def _restart(given: Values) -> Restart:
         max_delay=given.get("max_restart_delay", 0.0),
         window=given.get("restart_window", 0.0),
     )
+
+
+def _realtime(given: Values | None) -> Realtime | None:
+    return None if given is None else Realtime(given.get("policy", "fifo"), given["priority"])
 
 
 def _some(outputs: Any) -> tuple[str, ...]:

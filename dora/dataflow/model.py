@@ -117,13 +117,24 @@ class HealthCheck:
 
 
 @dataclass(frozen=True)
+class Realtime:
+    """The kernel's real-time scheduling of a node; `priority` from 1 to 99."""
+
+    policy: Literal["fifo", "rr"]
+    priority: int
+
+
+@dataclass(frozen=True)
 class Deploy:
     """The `deploy:` block of a node: wishes and limits for placement."""
 
     machine: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     working_dir: str | None = None
-    cores: int | None = None
+    cores: int | None = None  # physical ones, for this node alone
+    core_kind: Literal["big", "little"] | None = None
+    realtime: Realtime | None = None
+    nice: int = 0
     memory: int | None = None  # bytes
     near: str | None = None
     apart: tuple[str, ...] = ()  # nodes that are to run elsewhere

@@ -173,6 +173,15 @@ _DEPLOY: dict[str, Schema] = {
     "labels": {"type": "dict", "valuesrules": {"coerce": flag_text}},
     "working_dir": _TEXT,
     "cores": {"type": "integer", "min": 1},
+    "core_kind": {"allowed": ["big", "little"]},
+    "realtime": {
+        "type": "dict",
+        "schema": {
+            "policy": {"allowed": ["fifo", "rr"]},
+            "priority": {"type": "integer", "min": 1, "max": 99, "required": True},
+        },
+    },
+    "nice": {"type": "integer", "min": -20, "max": 19},
     "memory": {"coerce": size},
     "near": {"coerce": text},
     "apart": {"coerce": _texts},
