@@ -11,7 +11,7 @@ from dora.communication.header import WITHOUT_A_WORD
 from dora.communication.shm.address import dial
 from dora.communication.shm.connection import Connection
 from dora.communication.shm.endings import Ending
-from dora.communication.shm.handshake import Leave, Subscribe, peer_of, send_word
+from dora.communication.shm.handshake import Drain, Leave, Subscribe, peer_of, send_word
 from dora.communication.shm.reactor import Reactor
 from dora.communication.shm.record import FAILED, RESTARTED
 from dora.communication.shm.subscription import ShmSubscription
@@ -52,7 +52,7 @@ class Dialer:
 
     def connect(self) -> None:
         """Tries, and tries again until it is connected or closed."""
-        if self._closed or self._connection is not None:
+        if self._closed or self._subscription.draining or self._connection is not None:
             return
         if self._ending is not None and not self._looking:
             self._looking = True
@@ -90,6 +90,15 @@ class Dialer:
         self._connection = connection
         self._reactor.watch(sock.fileno(), self._on_word)
 
+    def drain(self) -> None:
+        """Says that nothing more is wanted than what was given."""
+        connection = self._connection
+        if connection is not None and not self._closed:
+            try:
+                send_word(connection.socket, Drain())
+            except OSError:
+                pass  # gone already
+
     def close(self) -> None:
         """Says so, unless nobody is there. Values that were received stay the consumer's."""
         if self._closed:
@@ -112,6 +121,8 @@ class Dialer:
             queue_size=subscription.queue_size,
             queue_policy=subscription.queue_policy,
             node=self._node,
+            group=subscription.share.group if subscription.share else "",
+            key=subscription.share.key if subscription.share else "",
         )
 
     def _fds(self, table: int) -> tuple[int, int, int, int]:

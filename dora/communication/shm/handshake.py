@@ -32,6 +32,8 @@ class Subscribe:
     queue_size: int
     queue_policy: str
     node: str  # who reads, if it is a node
+    group: str = ""  # whose replicas share what is sent (see `distribution.Share`)
+    key: str = ""
 
     FDS = 4
 
@@ -59,12 +61,20 @@ class Leave:
     FDS = 0
 
 
-Word = Subscribe | Welcome | Leave
+@dataclass(frozen=True)
+class Drain:
+    """From a replica: it takes what it was given, and is to be given no more."""
 
-_WORDS: dict[str, type[Subscribe] | type[Welcome] | type[Leave]] = {
+    FDS = 0
+
+
+Word = Subscribe | Welcome | Leave | Drain
+
+_WORDS: dict[str, type[Subscribe] | type[Welcome] | type[Leave] | type[Drain]] = {
     "subscribe": Subscribe,
     "welcome": Welcome,
     "leave": Leave,
+    "drain": Drain,
 }
 
 

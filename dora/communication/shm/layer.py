@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dora.communication.distribution import Share
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST
 from dora.communication.shm.address import path_of
 from dora.communication.shm.dialer import Dialer
 from dora.communication.shm.endings import Endings
 from dora.communication.shm.forks import abandon_in_children
+from dora.communication.shm.joined import LOOK, JoinedSubscription, replicas_in
 from dora.communication.shm.pool import CHUNK, Patience, Pool
 from dora.communication.shm.publisher import ShmPublisher
 from dora.communication.shm.reactor import Reactor
@@ -77,14 +79,24 @@ class ShmLayer:
             shared.published = True
             shared.finished = False
         self._meet_ourselves(route)
-        return ShmPublisher(self._pool, shared, lambda: self._endings.add(node, route))
+        return ShmPublisher(
+            self._pool,
+            shared,
+            lambda: self._endings.add(node, route),
+            lambda: self._readers.pump(route),
+        )
 
-    def subscribe(self, route: str, queue_size: int, queue_policy: str) -> ShmSubscription:
+    def subscribe(
+        self, route: str, queue_size: int, queue_policy: str, *, share: Share | None = None
+    ) -> ShmSubscription:
         """Raises ValueError for an unknown policy. A queue of more than some 16,000 messages is
-        cut to what a pipe can hold, with a warning."""
+        cut to what a pipe can hold, with a warning. With `share`, each message goes to one of all
+        that share it."""
         if queue_policy not in (DROP_OLDEST, BACKPRESSURE):
             raise ValueError(f"unknown queue policy {queue_policy!r}")
-        subscription = ShmSubscription(route, queue_size, queue_policy, self._forget)
+        subscription = ShmSubscription(
+            route, queue_size, queue_policy, self._forget, share, self._drain
+        )
         node = _node_of(route)
         dialer = Dialer(
             self._reactor,
@@ -97,6 +109,29 @@ class ShmLayer:
         self._reactor.call(dialer.connect)
         self._meet_ourselves(route)
         return subscription
+
+    def join(
+        self, route: str, queue_size: int, queue_policy: str, *, share: Share | None = None
+    ) -> JoinedSubscription:
+        """What all replicas of the route's node send, as `subscribe`; each has a queue of its own.
+        They may come and go."""
+        node = _node_of(route)
+
+        def one(name: str) -> ShmSubscription:
+            dataflow, _, output = route.split("/", 2)
+            return self.subscribe(
+                f"{dataflow}/{name}/{output}", queue_size, queue_policy, share=share
+            )
+
+        joined = JoinedSubscription(one, lambda: replicas_in(self._folder, node))
+
+        def look() -> None:
+            if joined.look():
+                self._reactor.later(LOOK, look)
+
+        joined.look()
+        self._reactor.call(look)
+        return joined
 
     def attendance(self) -> Attendance:
         """Which nodes read what this layer publishes."""
@@ -148,12 +183,17 @@ class ShmLayer:
         with self._readers.attendance() as changes:
             poll = select.poll()
             poll.register(changes.fileno(), select.POLLIN)
-            while sum(subscriber.ours for subscriber in shared.subscribers) < len(dialers):
+            while sum(subscriber.ours for subscriber in shared.everybody) < len(dialers):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return  # another process has taken our name over
                 poll.poll(left * 1000 + 1)
                 changes.present()
+
+    def _drain(self, subscription: ShmSubscription) -> None:
+        dialer = self._dialers.get(subscription)
+        if dialer is not None:
+            self._reactor.call(dialer.drain)
 
     def _forget(self, subscription: ShmSubscription) -> None:
         dialer = self._dialers.pop(subscription, None)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from dora import arrow
+from dora.communication.distribution import key_of
 from dora.communication.header import flags_of
 from dora.communication.shm.allocator import Slot
 from dora.communication.shm.arena import Chunk
+from dora.communication.shm.group import Group, Letter, Waits
 from dora.communication.shm.loan import Hold, Loan
 from dora.communication.shm.pool import Pool
 from dora.communication.shm.record import DATA, PRECIOUS, TAIL
@@ -31,6 +33,7 @@ _SHORT_COPY = 64 * 1024  # up to here the lock is held while copying: to take it
 _LONG_COPY = 256 * 1024  # from here on other threads run while copying
 _METADATA = 1024  # bytes behind a loan
 _LOOK_AGAIN = 500  # ms; a sender that waits is woken: this is the belt to the braces
+_SHARE_LOOK = 20  # ms; where what a replica left behind goes first, nobody wakes a sender
 _POOL_LOOK = 0.002  # s
 
 
@@ -40,14 +43,22 @@ class ShmPublisher:
     `send` waits while a reader that asked for backpressure has a full queue, and for no other.
     """
 
-    def __init__(self, pool: Pool, route: Route, finished: Callable[[], None]) -> None:
-        """`finished` is called by `finish`; it may raise OSError."""
+    def __init__(
+        self,
+        pool: Pool,
+        route: Route,
+        finished: Callable[[], None],
+        pump: Callable[[], None],
+    ) -> None:
+        """`finished` is called by `finish`; it may raise OSError. `pump` is to be called when
+        something waits for one of several replicas."""
         self._pool = pool
         self._lock = pool.lock
         self._pack = pool.packer.pack
         self._allocate = pool.allocator.allocate
         self._route = route
         self._finished = finished
+        self._pump = pump
         self.closed = False
         self.taken = 0
         self.shortcut = shortcut(pool, route, self)
@@ -63,6 +74,8 @@ class ShmPublisher:
         """A message for which the pool has no room is dropped, counted and logged."""
         form, length, buffer, write = packed = self._pack(value)
         if not self._route.subscribers or self.closed:
+            if self._route.groups and not self.closed:
+                self._share(packed, metadata, timestamp)
             return
         if metadata:
             text = to_json(metadata)
@@ -113,7 +126,7 @@ class ShmPublisher:
                 return
             if error is None:
                 self._route.finished = True
-                for subscriber in self._route.subscribers:
+                for subscriber in self._route.everybody:
                     subscriber.close_route(time.time_ns())
         try:
             self._finished()
@@ -166,6 +179,9 @@ class ShmPublisher:
         width = arrow.WIDTHS[form]
         if loan.nbytes % width:
             raise ValueError(f"{loan.nbytes} bytes are no whole number of {form} elements")
+        if self._route.groups:
+            self.send(arrow.decode(form, loan.view()), metadata, timestamp)
+            return
         if not self._route.subscribers or self.closed:
             return
         slot = loan.slot
@@ -180,10 +196,62 @@ class ShmPublisher:
             waiting = self._post(slot, tail, flush)
         self._wait(slot, tail, waiting)
 
+    def _share(self, packed: Packed, metadata: Mapping[str, Any], timestamp: int) -> None:
+        """Where replicas share what is sent; everybody else gets it, too."""
+        text = to_json(metadata) if metadata else b""
+        flush, precious = flags_of(metadata) if metadata else (False, False)
+        slot = self._allocate_patiently(packed.length + len(text))
+        if slot is None:
+            return
+        try:
+            _fill(slot, packed)
+            _write_behind(slot, packed.length, text)
+        except BaseException:
+            self._pool.release(slot)
+            raise
+        tail = _tail(slot, packed.form, packed.length, len(text), timestamp, precious)
+        hold = Waits()
+        with self._lock:
+            slot.holders = (hold,)
+            waiting = self._post(slot, tail, flush)
+            groups = self._route.groups
+        self._wait(slot, tail, waiting)
+        for group in groups:
+            self._give(group, Letter(slot, tail, key_of(metadata, group.key)))
+        hold.alive = False
+        self._pool.release(slot)
+
+    def _give(self, group: Group, letter: Letter) -> None:
+        """To one of the group; waits as long as those who asked for backpressure have no room."""
+        patience = self._pool.patience
+        while True:
+            with self._lock:
+                if self.closed or group.offer(letter):
+                    waiting = bool(group.waiting)
+                    break
+                if patience is not None and patience.is_over():
+                    group.lose()
+                    return
+                credits = [os.dup(lane.credit) for lane in group.lanes if lane.listening]
+            poll = select.poll()
+            if patience is not None:
+                poll.register(patience.fd, select.POLLIN)
+            for credit in credits:
+                poll.register(credit, select.POLLIN)
+            poll.poll(_SHARE_LOOK)
+            for credit in credits:
+                try:
+                    os.eventfd_read(credit)
+                except BlockingIOError:
+                    pass  # nothing was taken there
+                os.close(credit)
+        if waiting:
+            self._pump()
+
     def _post(self, slot: Slot, tail: bytes, flush: bool) -> list[Subscriber]:
         """Gives the message to all who have room, or who want their oldest dropped. The others."""
         waiting = []
-        for subscriber in self._route.subscribers:
+        for subscriber in (*self._route.subscribers, *self._route.others):
             if flush:
                 subscriber.flush()
             if subscriber.room > 0 or subscriber.make_room():
@@ -233,10 +301,12 @@ class ShmPublisher:
                 if slot is not None:
                     return slot
                 route = self._route
-                patient = any(subscriber.blocking for subscriber in route.subscribers)
+                patient = any(subscriber.blocking for subscriber in route.everybody)
                 if not patient or self.closed or time.monotonic() > deadline:
-                    for subscriber in route.subscribers:
+                    for subscriber in (*route.subscribers, *route.others):
                         subscriber.drop()
+                    for group in route.groups:
+                        group.lose()
                     route.refused += 1
                     refused = route.refused
                     break

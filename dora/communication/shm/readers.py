@@ -12,6 +12,7 @@ from socket import socket
 
 from dora.communication.shm.address import Listener, inherited_socket, listen
 from dora.communication.shm.handshake import (
+    Drain,
     Leave,
     Subscribe,
     Welcome,
@@ -27,6 +28,7 @@ from dora.protocol.process import identity
 
 logger = logging.getLogger("dora")
 
+_SOON = 0.005  # s until it is looked again whether replicas have room
 _MISER = 1.0  # s; pause when the process has no room for more open files
 
 
@@ -40,6 +42,7 @@ class Readers:
         self._routes: dict[str, Route] = {}
         self._listeners: dict[Path, Listener] = {}
         self._peers: dict[int, tuple[socket, Subscriber | None]] = {}
+        self._pumping: set[str] = set()  # routes where something waits for a replica
         self._wakes: list[int] = []
         self._waking = threading.Lock()
 
@@ -86,7 +89,7 @@ class Readers:
         """Nobody reads any more, nobody waits for readers."""
         with self._pool.lock:
             for route in self._routes.values():
-                route.subscribers = ()
+                route.clear()
             for subscriber in self._pool.subscribers:
                 if subscriber.listening:
                     subscriber.wake()
@@ -111,7 +114,7 @@ class Readers:
         for sock, _ in self._peers.values():
             sock.close()
         for route in self._routes.values():
-            route.subscribers = ()
+            route.clear()
 
     def watch_changes(self, wake: int) -> None:
         with self._waking:
@@ -164,6 +167,10 @@ class Readers:
             return
         for extra in fds:
             os.close(extra)
+        if isinstance(word, Drain) and subscriber is not None:
+            with self._pool.lock:
+                for group in self.route(subscriber.route).groups:
+                    group.drain(subscriber)
         if isinstance(word, Leave) and subscriber is not None:
             self._detach(subscriber)
             with self._pool.lock:
@@ -193,19 +200,42 @@ class Readers:
             os.close(arena)
         with self._pool.lock:
             route = self.route(request.route)
-            route.subscribers = (*route.subscribers, subscriber)
+            route.add(subscriber)
             self._pool.subscribers.append(subscriber)
             if route.finished:
                 subscriber.close_route(0)
         self._tell()
+        if subscriber.group:
+            self._pump(subscriber.route)
+
+    def _pump(self, name: str) -> None:
+        """Until nothing waits for a replica any more: nobody tells when one takes something."""
+        with self._pool.lock:
+            groups = self.route(name).groups
+            for group in groups:
+                group.pump()
+            waiting = any(group.waiting for group in groups)
+        if waiting and name not in self._pumping:
+            self._pumping.add(name)
+            self._reactor.later(_SOON, lambda: self._pump_again(name))
+
+    def _pump_again(self, name: str) -> None:
+        self._pumping.discard(name)
+        self._pump(name)
+
+    def pump(self, name: str) -> None:
+        """Something waits for a replica. From any thread."""
+        self._reactor.call(lambda: self._pump(name))
 
     def _detach(self, subscriber: Subscriber) -> None:
         with self._pool.lock:
             route = self.route(subscriber.route)
-            route.subscribers = tuple(s for s in route.subscribers if s is not subscriber)
+            route.remove(subscriber)
             if subscriber in self._pool.subscribers:
                 self._pool.subscribers.remove(subscriber)
         self._tell()
+        if subscriber.group:
+            self._pump(subscriber.route)
 
     def _drop(self, fd: int) -> None:
         """The process is gone, or let go of everything."""

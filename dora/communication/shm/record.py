@@ -12,11 +12,15 @@ from typing import NamedTuple
 RECORD = struct.Struct("<IBBHqQQIIQIIII")
 TAIL = struct.Struct("<BBHqQQIIQIIII")  # all but the epoch: the same for all who get the message
 SIZE = 64
+NUMBER = struct.Struct("<I")
+NUMBER_AT = 48  # in a tail
 assert RECORD.size == SIZE == TAIL.size + 4
 
 DATA = 0
 CLOSED = 1  # nothing more will come of this route
 RESTARTED, FAILED = 2, 3  # the producer has died: the consumer's own note to itself
+GIVEN = 4  # a message for this one of several replicas
+DRAINED = 5  # the replica wanted no more, and gets no more
 
 PRECIOUS = 1  # a flag: is dropped last
 
@@ -42,7 +46,7 @@ class Record(NamedTuple):
     form: int
     generation: int
     metadata: int
-    unused: int
+    number: int  # of a message that was given, in its lane; the lower 32 bits
     chunk: int
     pages: int
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dora.communication.inbox import BACKPRESSURE, DROP_OLDEST, capacity
 from dora.communication.shm.allocator import Allocator, Releases, Slot
 from dora.communication.shm.handshake import Subscribe
-from dora.communication.shm.record import CLOSED, PRECIOUS, RECORD, SIZE, Record
+from dora.communication.shm.record import CLOSED, DRAINED, PRECIOUS, RECORD, SIZE, Record
 from dora.communication.shm.table import Table
 
 
@@ -36,6 +36,10 @@ class Subscriber:
         "closed",
         "credit",
         "epoch",
+        "given",
+        "group",
+        "key",
+        "leaving",
         "listening",
         "node",
         "ours",
@@ -70,6 +74,10 @@ class Subscriber:
         self.socket = sock
         self.route = request.route
         self.node = request.node
+        self.group = request.group
+        self.key = request.key
+        self.given = 0  # messages, of a replica
+        self.leaving = False  # wants no more
         self.epoch = request.epoch
         self.prefix = self.epoch.to_bytes(4, "little")
         self.size = max(request.queue_size, 1)
@@ -93,6 +101,37 @@ class Subscriber:
         if self.blocking:
             self.blocking = False
             self.size = capacity(self.size, BACKPRESSURE)
+
+    @property
+    def there(self) -> bool:
+        """Of a replica, as `distribution.Lane` has it."""
+        return self.listening
+
+    @property
+    def open(self) -> bool:
+        return self.listening and not self.leaving
+
+    def load(self) -> int:
+        table = self._table
+        if table is None or not self.listening:
+            return 0
+        return self._waiting() + (table.taken != table.finished)
+
+    def finished(self) -> int:
+        table = self._table
+        if table is None:
+            return self.given
+        return self.given - ((self.given - table.finished) & 0xFFFFFFFF)
+
+    def end(self) -> None:
+        """Of a replica: says, behind all that it was given, that this was it."""
+        self.leaving = True
+        self.squeeze(RECORD.pack(self.epoch, DRAINED, PRECIOUS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        self.room = 0
+
+    def depart(self) -> None:
+        """Of a replica: its group has forgotten it."""
+        self.leaving = True
 
     def has_room(self) -> bool:
         """Looks at the pipe if need be."""
@@ -122,12 +161,12 @@ class Subscriber:
 
     def steal(self) -> bool:
         """Drops the oldest record, or the oldest that is not precious. False if there is none."""
-        data = self._take()
+        data = self.take()
         if data is None:
             return False
         if data[5] & PRECIOUS:
             data = self._spare(data)
-        if data[4] != CLOSED:
+        if data[4] not in (CLOSED, DRAINED):
             self.drop()
         self.disown(data)
         self.room += 1
@@ -144,7 +183,7 @@ class Subscriber:
     def flush(self) -> None:
         """Takes back all that waits and is not precious; nothing of it counts as dropped."""
         kept = []
-        while (data := self._take()) is not None:
+        while (data := self.take()) is not None:
             if data[5] & PRECIOUS:
                 kept.append(data)
             else:
@@ -161,7 +200,7 @@ class Subscriber:
     def disown(self, data: bytes) -> None:
         """The consumer never saw this record: it need not release the slot."""
         record = Record.unpack(data)
-        if record.epoch != self.epoch or record.kind == CLOSED:
+        if record.epoch != self.epoch or record.kind in (CLOSED, DRAINED):
             return  # of the process that produced before us
         slot = self.slots.slot(record.slot, record.generation)
         if slot is not None and self in slot.holders:
@@ -170,7 +209,7 @@ class Subscriber:
     def leave(self) -> None:
         """The consumer wants no more; what it has got it still looks at."""
         if self.listening:
-            while (data := self._take()) is not None:
+            while (data := self.take()) is not None:
                 self.disown(data)
             self._hang_up()
 
@@ -211,7 +250,8 @@ class Subscriber:
                 if not self.steal():
                     return  # it is the consumer's doing, and its loss
 
-    def _take(self) -> bytes | None:
+    def take(self) -> bytes | None:
+        """Takes the oldest record back from the pipe; None if there is none."""
         try:
             data = os.read(self._steal, SIZE)
         except BlockingIOError:
@@ -225,7 +265,7 @@ class Subscriber:
         A consumer that reads in this very moment may get a precious message a little late.
         """
         taken = [oldest]
-        while (data := self._take()) is not None:
+        while (data := self.take()) is not None:
             taken.append(data)
         victim = next((i for i, d in enumerate(taken) if not d[5] & PRECIOUS), 0)
         stolen = taken.pop(victim)

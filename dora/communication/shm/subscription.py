@@ -14,10 +14,20 @@ from functools import partial
 from typing import Any
 
 from dora.communication.base import Kind, Message
+from dora.communication.distribution import Share
 from dora.communication.header import notice
 from dora.communication.shm.connection import Connection, Region, read_value
 from dora.communication.shm.forks import abandon_in_children
-from dora.communication.shm.record import CLOSED, FAILED, PRECIOUS, RECORD, RESTARTED, SIZE
+from dora.communication.shm.record import (
+    CLOSED,
+    DRAINED,
+    FAILED,
+    GIVEN,
+    PRECIOUS,
+    RECORD,
+    RESTARTED,
+    SIZE,
+)
 from dora.communication.shm.table import SLOTS
 from dora.communication.shm.values import FIRST_PLAIN, PLAIN, WIDTHS, is_known
 from dora.metadata import Metadata, from_json
@@ -52,11 +62,19 @@ class ShmSubscription:
         queue_size: int,
         queue_policy: str,
         ended: Callable[[ShmSubscription], None],
+        share: Share | None = None,
+        drain: Callable[[ShmSubscription], None] | None = None,
     ) -> None:
         """`ended` is called once, by `close`; it has `give_back` called when the pipe is not
-        used any more."""
+        used any more. `share` and `drain` are of replicas: the latter is told, once, that no
+        more is wanted."""
         self.route = route
         self.queue_policy = queue_policy
+        self.share = share
+        self._drain = drain or _nothing
+        self.draining = False
+        self._drained: set[int] = set()  # epochs of producers that give no more
+        self._at: tuple[Connection, int] | None = None  # the message that the program is at
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.queue_size = self._enlarge(queue_size)
         self.credit = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -107,12 +125,17 @@ class ShmSubscription:
                     form,
                     generation,
                     extra,
-                    _,
+                    number,
                     first,
                     pages,
                 ) = RECORD.unpack(data)
                 if kind:
-                    return self._no_data(kind, timestamp)
+                    if kind == DRAINED:
+                        self._drained.add(epoch)
+                        continue
+                    if kind != GIVEN:
+                        return self._no_data(kind, timestamp)
+                    self._take(epoch, number)
                 connection = self._connections.get(epoch)
                 if connection is None:
                     raise ValueError(f"a record of unknown epoch {epoch}")
@@ -148,6 +171,40 @@ class ShmSubscription:
             except ValueError as error:
                 logger.warning("a message of %s was thrown away: %s", self.route, error)
         return None
+
+    def done(self) -> None:
+        """The program has done with all that it has received. Only of one that shares."""
+        if self._at is not None:
+            connection, number = self._at
+            connection.lease.table.finished = number
+            self._at = None
+
+    @property
+    def drained(self) -> bool:
+        """After `drain`: whether nothing more comes."""
+        with self._lock:
+            if self.reader < 0:
+                return True
+            dead = {connection.epoch for connection in self._dead}
+            return not self._waiting() and self._drained | dead >= set(self._connections)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and no producer is connected."""
+        with self._lock:
+            return self.reader < 0 or not (self._waiting() or self._connections)
+
+    def _take(self, epoch: int, number: int) -> None:
+        connection = self._connections.get(epoch)
+        if connection is not None:
+            connection.lease.table.taken = number
+            self._at = connection, number
+
+    def drain(self) -> None:
+        """Of one that shares: takes what it was given, and is given no more; see `drained`."""
+        if not self.draining:
+            self.draining = True
+            self._drain(self)
 
     def close(self) -> None:
         with self._lock:

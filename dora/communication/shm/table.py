@@ -13,6 +13,8 @@ import os
 SLOTS = 1 << 18  # more than any pool has; memory is only used where something was written
 
 _DROPPED = 0  # the producer counts here what it drops
+_TAKEN = 1  # number of the last message that a replica has taken
+_FINISHED = 2  # and that it has done with
 _HEADER = 8  # words in front of the slots
 _BYTES = (_HEADER + SLOTS) * 8
 
@@ -40,6 +42,22 @@ class Table:
     @dropped.setter
     def dropped(self, count: int) -> None:
         self._words[_DROPPED] = count
+
+    @property
+    def taken(self) -> int:
+        return self._words[_TAKEN]
+
+    @taken.setter
+    def taken(self, number: int) -> None:
+        self._words[_TAKEN] = number
+
+    @property
+    def finished(self) -> int:
+        return self._words[_FINISHED]
+
+    @finished.setter
+    def finished(self, number: int) -> None:
+        self._words[_FINISHED] = number
 
 
 def create_table() -> int:
