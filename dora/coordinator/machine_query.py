@@ -7,6 +7,7 @@ library alone: nothing of this package is there. Nothing on the machine is chang
     clock                             {"time": seconds since the epoch}
     listen  ports                     {"port": the first that is free, by UDP, or null}: what comes
                                       there is sent back, until the end
+    halted  pids                      {"pids": those that are stopped, by a signal or a debugger}
     reach   targets: [[host, port]]   {"targets": [{"ms": ...} or {"error": word, "text": ...}]}
 """
 
@@ -194,6 +195,18 @@ def options(text: str) -> Dict[str, str]:
     return found
 
 
+def halted(pids: List[int]) -> List[int]:
+    return [pid for pid in pids if process_state(pid) in ("T", "t")]
+
+
+def process_state(pid: int) -> str:
+    """The kernel's letter for it; "" if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def listen(ports: List[int]) -> Optional[int]:
     """Sends back what comes to the first port that is free, in a thread of its own."""
     for port in ports:
@@ -313,6 +326,8 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
         return {"time": time.time()}
     if what == "listen":
         return {"port": listen(request["ports"])}
+    if what == "halted":
+        return {"pids": halted(request["pids"])}
     if what == "reach":
         return {"targets": reach([(host, port) for host, port in request["targets"]])}
     raise ValueError(f"no such request: {what!r}")

@@ -62,6 +62,10 @@ class Onlooker:
         port = (await self._ask(what="listen", ports=list(ports)))["port"]
         return None if port is None else int(port)
 
+    async def halted(self, pids: Collection[int]) -> frozenset[int]:
+        """Those of the processes that a signal (SIGSTOP) or a debugger has stopped."""
+        return frozenset((await self._ask(what="halted", pids=list(pids)))["pids"])
+
     async def reach(self, targets: Sequence[tuple[str, int]]) -> list[Reached]:
         answer = await self._ask(what="reach", targets=list(targets))
         return [

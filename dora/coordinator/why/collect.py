@@ -13,7 +13,7 @@ from deploy.profile import Profile
 from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
-from dora.coordinator.onlooker import Reached, onlooker
+from dora.coordinator.onlooker import Onlooker, Reached, onlooker
 from dora.coordinator.status import NodeStatus, status
 from dora.coordinator.why.situation import TIMER, Count, Situation, Way, Wire, count
 from dora.errors import DoraError
@@ -37,8 +37,9 @@ async def collect(
     )
     began = time.monotonic()
     first = (await status(contact, deployment)).nodes
-    ways, _ = await asyncio.gather(
-        _ways(contact, summary, list(machines) if wire.layer == "zenoh" else []),
+    involved = [row for row in first if row.node in (wire.producer, consumer, ROUTER)]
+    seen, _ = await asyncio.gather(
+        _look_around(contact, summary, list(machines), involved, wire.layer == "zenoh"),
         asyncio.sleep(seconds),
     )
     second = (await status(contact, deployment)).nodes
@@ -62,7 +63,8 @@ async def collect(
             for row in second
             if wire.layer == "zenoh" and row.infrastructure and row.machine in machines
         },
-        ways=ways,
+        ways=tuple(way for ways, _ in seen for way in ways),
+        halted=frozenset(it for _, halted in seen for it in halted),
         seconds=looked,
         now=time.time(),
         **{what: counts.get(what, Count()) for what in ends},
@@ -151,25 +153,41 @@ def _config(profile: Profile | None, node: str, input: str) -> InputConfig | Non
     return None
 
 
-async def _ways(contact: Contact, summary: DataflowSummary, machines: list[str]) -> tuple[Way, ...]:
-    """Whether the machines' routers are reached from each other."""
+async def _look_around(
+    contact: Contact,
+    summary: DataflowSummary,
+    machines: list[str],
+    involved: list[NodeStatus],
+    routed: bool,
+) -> list[tuple[list[Way], list[tuple[str, str]]]]:
+    """Of each machine: whether it reaches the others' routers, and whose process is stopped."""
 
-    async def ask(source: str) -> list[Way]:
-        session = contact.sessions.get(source)
-        others = [it for it in machines if it != source and it in summary.routers]
-        if session is None or not others:
-            return []
-        routers = [summary.routers[name] for name in others]
+    async def look(name: str) -> tuple[list[Way], list[tuple[str, str]]]:
+        session = contact.sessions.get(name)
+        if session is None:
+            return [], []
+        pids = {row.pid: row.node for row in involved if row.machine == name and row.pid}
+        others = [it for it in machines if routed and it != name and it in summary.routers]
         try:
             async with onlooker(session) as looker:
-                found = await looker.reach([(it.host, it.port) for it in routers])
+                halted = [(name, pids[pid]) for pid in await looker.halted(list(pids))]
+                return await _ways(looker, summary, name, others), halted
         except MachineError as error:
-            found = [Reached(error="no_route", text=error.reason) for _ in others]
-        rows = zip(others, routers, found, strict=True)
-        return [Way(source, other, router.port, reached) for other, router, reached in rows]
+            contact.unreachable[name] = error
+            return [], []
 
-    rows = await asyncio.gather(*map(ask, machines))
-    return tuple(way for row in rows for way in row)
+    return await asyncio.gather(*map(look, machines))
+
+
+async def _ways(
+    looker: Onlooker, summary: DataflowSummary, source: str, others: list[str]
+) -> list[Way]:
+    routers = [summary.routers[name] for name in others]
+    reached: list[Reached] = []
+    if routers:
+        reached = await looker.reach([(it.host, it.port) for it in routers])
+    rows = zip(others, routers, reached, strict=True)
+    return [Way(source, other, router.port, found) for other, router, found in rows]
 
 
 def _row(rows: tuple[NodeStatus, ...], node: str) -> NodeStatus | None:

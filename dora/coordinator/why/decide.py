@@ -52,6 +52,18 @@ def producer_down(situation: Situation) -> Answer | None:
     return _down(situation, situation.producer, "producer")
 
 
+def process_halted(situation: Situation) -> Answer | None:
+    ends = [situation.producer, *situation.routers.values(), situation.consumer]
+    for end in ends:
+        if end is not None and (end.machine, end.node) in situation.halted:
+            return Answer(
+                "halted",
+                f"{_name(end)} is stopped by a signal (SIGSTOP) or a debugger: process {end.pid}",
+                f"dora machines exec {end.machine} -- kill -CONT {end.pid}",
+            )
+    return None
+
+
 def operator_down(situation: Situation) -> Answer | None:
     """An operator at either end whose runtime runs without it."""
     wire = situation.wire
@@ -89,7 +101,7 @@ def router_down(situation: Situation) -> Answer | None:
 def _down(situation: Situation, end: NodeStatus, role: str) -> Answer | None:
     if end.state == RUNNING:
         return None
-    who = f"{end.machine}'s router" if end.node == ROUTER else f"{end.node} on {end.machine}"
+    who = _name(end)
     logs = f"dora logs {end.deployment} --node {end.node} --machine {end.machine}"
     since = f" since {clock(end.since)}" if end.since is not None else ""
     why = f" ({end.error})" if end.error else ""
@@ -119,6 +131,10 @@ def _down(situation: Situation, end: NodeStatus, role: str) -> Answer | None:
     }
     sentence = said.get(end.state, f"{who} is {end.state}{since}{why}")
     return Answer(role, sentence, remedy.get(end.state, logs))
+
+
+def _name(end: NodeStatus) -> str:
+    return f"{end.machine}'s router" if end.node == ROUTER else f"{end.node} on {end.machine}"
 
 
 # what is not connected
@@ -239,6 +255,10 @@ def _lost_on_the_way(situation: Situation) -> Answer:
     wire = situation.wire
     rate = f"{number(situation.sent.rate or 0)} messages a second leave {wire.producer}"
     remedy = f"dora logs {wire.deployment} --node {wire.consumer}: does it read its events?"
+    for way in situation.ways:
+        if way.reached.error is not None:
+            rate += f"; {silence(way)}, whose router runs"
+            return Answer("lost", rate, f"dora doctor --limit {','.join(situation.machines)}")
     if wire.layer == "zenoh":
         remedy = f"dora logs {wire.deployment} --node {ROUTER}; dora doctor"
     return Answer("lost", f"{rate}, and none comes to {wire.where} (over {wire.layer})", remedy)
@@ -248,6 +268,7 @@ CAUSES: tuple[Cause, ...] = (
     consumer_down,
     producer_down,
     router_down,
+    process_halted,
     network_cut,
     operator_down,
     it_flows,

@@ -74,6 +74,7 @@ class Situation:
     producer: NodeStatus | None  # None: a timer
     routers: Mapping[str, NodeStatus] = field(default_factory=dict)  # of the machines in question
     ways: tuple[Way, ...] = ()
+    halted: frozenset[tuple[str, str]] = frozenset()  # (machine, node) whose process is stopped
     sent: Count = Count()
     received: Count = Count()
     dropped: Count = Count()
