@@ -100,6 +100,17 @@ def assign_cores(
     return {node.id: found.get(node.id, shared) for node in nodes}
 
 
+def cores_left(
+    topology: Sequence[Core],
+    allowed: Iterable[int],
+    limit: Collection[int] | None,
+    others: Iterable[Pinned],
+) -> int:
+    """How many physical cores nodes can have for themselves alone beside `others`."""
+    taken = {core for other in others for core in other.cores}
+    return len(physical_cores(topology, usable(topology, allowed, limit), taken))
+
+
 def physical_cores(
     topology: Sequence[Core], may: Collection[int], taken: Collection[int]
 ) -> list[Physical]:

@@ -20,6 +20,7 @@ from deploy.survey import Survey, survey
 from deploy.undertaking import Closures
 from deploy.unit import EXCLUSIVE
 from dora.compile.compile import Site, compile_dataflow
+from dora.compile.cores import cores_left, usable
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
 from dora.compile.scheduling import not_allowed
@@ -30,6 +31,7 @@ from dora.coordinator.keys import MachineKeys, create_keys
 from dora.coordinator.secrets import read_secrets, reference_key
 from dora.dataflow.model import Dataflow
 from dora.errors import DoraError
+from dora.placement.hosts import Found
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, place
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
@@ -78,6 +80,7 @@ async def prepare(
             for machine, session in sessions.items()
         },
         current={node: it.machine for node, it in summary.nodes.items()} if summary else {},
+        found={machine: found_on(session, name) for machine, session in sessions.items()},
     )
     if summary:
         placement = _with_first_reasons(placement, summary)
@@ -169,6 +172,18 @@ def key_files(keys: MachineKeys) -> dict[str, bytes]:
         AUTHORITY: keys.authority_pem,  # last: it tells that the others are there
     }
     return {name: text.encode() for name, text in texts.items()}
+
+
+def found_on(session: Session, name: str) -> Found:
+    """What of a machine counts for the placement of deployment `name`."""
+    facts, limit = session.facts, session.machine.cores
+    others = [it for it in facts.pinned if it.deployment != name]
+    return Found(
+        memory=facts.memory,
+        arch=facts.arch,
+        cores=frozenset(usable(facts.topology, facts.cores, limit)),
+        alone=cores_left(facts.topology, facts.cores, limit, others),
+    )
 
 
 def held_cores(

@@ -156,7 +156,7 @@ def _capacity(host: Host) -> tuple[float, float]:
     """Nobody knows what a host that is away has left."""
     if not host.answers:
         return inf, inf
-    return float(host.usable), inf if host.found.memory is None else float(host.found.memory)
+    return float(host.alone), inf if host.found.memory is None else float(host.found.memory)
 
 
 def _comfort(hosts: Sequence[Host], load: float) -> list[float]:

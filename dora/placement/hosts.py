@@ -24,16 +24,20 @@ class Listed(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What was read off a machine; None where nobody asked. `devices` are paths below /dev."""
+    """What was read off a machine; None where nobody asked. `devices` are paths below /dev, `cores`
+    those that dataflows may use, `alone` how many physical ones nobody else is pinned to."""
 
     memory: int | None = None  # bytes
     devices: tuple[str, ...] | None = None
     arch: str | None = None  # as `uname -m` says it
+    cores: frozenset[int] | None = None
+    alone: int | None = None
 
 
 @dataclass(frozen=True)
 class Host:
-    """`usable`: how many cores dataflows may use; `link`: bytes a second."""
+    """`usable`: how many cores dataflows may use; `link`: bytes a second; `alone`: how many
+    physical cores can be given away for their nodes alone."""
 
     id: str
     labels: Mapping[str, str]
@@ -42,6 +46,10 @@ class Host:
     cores: frozenset[int]
     link: float = GIGABIT
     found: Found = field(default_factory=Found)
+
+    @property
+    def alone(self) -> int:
+        return self.usable if self.found.alone is None else self.found.alone
 
 
 def hosts_of(
@@ -54,15 +62,16 @@ def hosts_of(
         answers = machine.id in available
         count = available.get(machine.id, len(named))
         usable = min(len(named), count) if named else count
+        it = found.get(machine.id, Found())
         hosts.append(
             Host(
                 machine.id,
                 machine.labels,
                 answers,
                 usable,
-                frozenset(named or range(count)),
+                frozenset(named or range(count)) if it.cores is None else it.cores,
                 machine.link or GIGABIT,
-                found.get(machine.id, Found()),
+                it,
             )
         )
     return tuple(hosts)

@@ -204,7 +204,7 @@ def _had(core: Sequence[Wish], hosts: Sequence[Host]) -> str:
         )
         return f"of memory there is: {has}"
     if "cores" in kinds:
-        return f"of cores there are: {', '.join(f'{it.id} {it.usable}' for it in answering)}"
+        return f"of cores there are: {', '.join(f'{it.id} {it.alone}' for it in answering)}"
     return f"the machines that answer are {', '.join(host.id for host in answering)}"
 
 

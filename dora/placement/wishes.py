@@ -108,8 +108,8 @@ def lacks(wishes: Sequence[Wish], host: Host) -> list[str]:
     if not host.answers:
         return [*reasons, AWAY]
     cores = sum(wish.number for wish in wishes if wish.kind == "cores")
-    if cores > host.usable:
-        reasons.append(f"has {host.usable} of the {counted(cores, 'exclusive core')}")
+    if cores > host.alone:
+        reasons.append(f"has {host.alone} of the {counted(cores, 'exclusive core')}")
     named = {core for wish in wishes if wish.kind == "affinity" for core in wish.cores}
     if missing := named - host.cores:
         reasons.append(f"has no {_listed(sorted(missing))} for dataflows")
