@@ -235,7 +235,7 @@ class Crew:
         sizes = {name: (it.queue_size, it.queue_policy) for name, it in wired.items()}
         task = self._scheduler.add(config, sizes)
         self._scheduler.suspend(task)
-        operator = Operator(config, task, Sender(config.id, exchange))
+        operator = Operator(config, task, Sender(task, exchange))
         operator.closable = sum(it.interval is None for it in wired.values())
         return operator
 

@@ -21,6 +21,7 @@ from dora.runtime.operator import Operator, State
 from dora.runtime.reload import Reloads
 from dora.runtime.scheduler import Scheduler, since_of
 from dora.runtime.task import Queue, Task
+from dora.runtime.turns import take_turns
 from dora.runtime.wiring import Port, Wiring
 from dora.status import DoraStatus
 from dora.stream import EventStream
@@ -217,40 +218,57 @@ class Host:
 
     def _call(self, now: float) -> bool:
         """Calls operators for a while; whether there was anything to call."""
-        scheduler, clock = self._scheduler, self._clock
         until = now + SLICE
+        line = self._scheduler.line
+        if line is not None:
+            return take_turns(line, now, until, self._clock, self._next, self._settle, self._attend)
         busy = False
-        while (task := scheduler.next(now)) is not None:
-            busy = True
-            operator: Operator = task.owner
-            event = task.event if not task.lateness else late_event(task.event, task.lateness)
-            if operator.worker is not None:
-                self._hand_over(operator, task, event)
-                continue
-            try:
-                status: Any = operator.direct(event, operator.send)
-                if type(status) is not DoraStatus:
-                    status = operator.settle(status)
-            except (Exception, SystemExit) as error:
-                now = clock()
-                self._finished(task, now, None, error)
-            else:
-                now = clock()
-                if status is DoraStatus.CONTINUE:
-                    overrun = scheduler.finished(task, now)
-                    if overrun is not None:
-                        logger.warning("%s", overrun)
-                    if operator.attention:
-                        self._attend(operator)
-                elif type(status) is DoraStatus:
-                    self._finished(task, now, status, None)
-                else:
-                    self._beside += 1
-                    scheduler.goes_on(task)
-                    self._awaited.append((task, status))
-            if now >= until:
-                break
+        while now < until and (over := self._next(now)) is not None:
+            busy, now = True, over
         return busy
+
+    def _next(self, now: float) -> float | None:
+        """The call whose turn it is. When it was over; None if there is nothing to call."""
+        scheduler = self._scheduler
+        task = scheduler.next(now)
+        if task is None:
+            return None
+        operator: Operator = task.owner
+        event = task.event if not task.lateness else late_event(task.event, task.lateness)
+        if operator.worker is not None:
+            self._hand_over(operator, task, event)
+            return now
+        try:
+            status: Any = operator.direct(event, operator.send)
+        except (Exception, SystemExit) as error:
+            now = self._clock()
+            self._finished(task, now, None, error)
+            return now
+        now = self._clock()
+        if status is DoraStatus.CONTINUE:
+            overrun = scheduler.finished(task, now)
+            if overrun is not None:
+                logger.warning("%s", overrun)
+            if operator.attention:
+                self._attend(operator)
+        else:
+            self._settle(task, now, status, None)
+        return now
+
+    def _settle(self, task: Task, now: float, status: Any, error: BaseException | None) -> None:
+        """What a call gave that was made in this thread."""
+        if error is None and type(status) is not DoraStatus:
+            try:
+                status = task.owner.settle(status)
+            except (Exception, SystemExit) as wrong:
+                error = wrong
+            else:
+                if type(status) is not DoraStatus:
+                    self._beside += 1
+                    self._scheduler.goes_on(task)
+                    self._awaited.append((task, status))
+                    return
+        self._finished(task, now, status, error)
 
     def _hand_over(self, operator: Operator, task: Task, event: Any) -> None:
         assert operator.worker is not None

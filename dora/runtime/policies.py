@@ -31,10 +31,11 @@ class Policy(Protocol):
 
 
 class Fifo:
-    """Operators take turns, one call each; so do the inputs of one. Nobody starves. O(1)."""
+    """Operators take turns, one call each here (`turns.py` knows more); so do the inputs of one.
+    Nobody starves. O(1)."""
 
     def __init__(self) -> None:
-        self._line: deque[Task] = deque()
+        self.line: deque[Task] = deque()
 
     def ready(self) -> deque[Queue]:
         return deque()
@@ -45,10 +46,10 @@ class Fifo:
         task.ready.append(queue)
         if task.entry is None and not task.off:
             task.entry = True
-            self._line.append(task)
+            self.line.append(task)
 
     def pop(self) -> Queue | None:
-        line = self._line
+        line = self.line
         while line:
             task = line.popleft()
             task.entry = None
@@ -69,7 +70,7 @@ class Fifo:
     def free(self, task: Task) -> None:
         if task.entry is None and task.ready:
             task.entry = True
-            self._line.append(task)
+            self.line.append(task)
 
 
 class Priority:

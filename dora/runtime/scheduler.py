@@ -23,7 +23,7 @@ from typing import Any
 from dora.communication.inbox import capacity
 from dora.protocol.runtime import OperatorConfig
 from dora.runtime.loops import without_loops
-from dora.runtime.policies import POLICIES, Policy
+from dora.runtime.policies import POLICIES, Fifo, Policy
 from dora.runtime.task import HELD, NOTICE, RUNNING, SUSPENDED, Overrun, Queue, Task
 
 REPORT_EVERY = 5.0  # s between two reports of one operator's overruns
@@ -40,8 +40,10 @@ class Scheduler:
             raise ValueError(f"unknown scheduler {policy!r}: it is one of {', '.join(POLICIES)}")
         self.policy = policy
         self._policy: Policy = POLICIES[policy]()
+        # Who stands in line, where that is all there is to know of whose turn it is.
+        self.line = self._policy.line if isinstance(self._policy, Fifo) else None
         self._pop = self._policy.pop
-        self._push = self._policy.push
+        self.push = self._policy.push
         self._free = self._policy.free
         self._precious = precious
         self._apart: dict[Task, None] = {}  # whose calls go on beside the loop
@@ -71,10 +73,29 @@ class Scheduler:
         items = queue.items
         items.append((since + queue.deadline, event))
         if not queue.active:
-            self._push(queue)
+            self.push(queue)
         if len(items) > queue.limit:
-            return self._crowded(queue)
+            return self.crowded(queue)
         return None
+
+    def crowded(self, queue: Queue) -> Any:
+        """The queue has passed its limit: holds its feeders back, drops what it must."""
+        if queue.feeders and not queue.full:
+            queue.full = True
+            for feeder in queue.feeders:
+                feeder.held += 1
+                feeder.off |= HELD
+        items = queue.items
+        if len(items) - queue.noticed <= queue.bound:
+            return None
+        queue.dropped += 1
+        if items[0][0] != NOTICE and not self._precious(items[0][1]):
+            return items.popleft()[1]
+        messages = [n for n, (due, _) in enumerate(items) if due != NOTICE]
+        victim = next((n for n in messages if not self._precious(items[n][1])), messages[0])
+        event = items[victim][1]
+        del items[victim]
+        return event
 
     def tell(
         self, queue: Queue, event: Any, replaces: Callable[[Any], bool] = lambda before: True
@@ -90,7 +111,7 @@ class Scheduler:
         queue.noticed += 1
         queue.items.append((NOTICE, event))
         if not queue.active:
-            self._push(queue)
+            self.push(queue)
 
     def flush(self, queue: Queue, keep: Callable[[Any], bool] = lambda event: False) -> None:
         """Throws away, uncounted, the messages that wait, but those that are to be kept."""
@@ -135,6 +156,7 @@ class Scheduler:
         task.run_sum += seconds
         if seconds > task.run_max:
             task.run_max = seconds
+            task.usual = min(seconds, task.budget)
         if now > task.due:
             self._missed(task, now - task.due)
         task.event = None
@@ -165,7 +187,7 @@ class Scheduler:
             self.flush(queue)
             queue.items.clear()
             queue.noticed = 0
-            queue.bound = queue.limit = 0
+            queue.bound = queue.limit = queue.half = 0
         return waiting
 
     def connect(self, edges: Iterable[tuple[Task, Queue]]) -> None:
@@ -179,6 +201,7 @@ class Scheduler:
         for queue, feeders in without_loops(edges).items():
             queue.feeders = feeders
             queue.limit = queue.size - 1
+            queue.half = queue.limit // 2
 
     def deadline(self) -> float | None:
         """When `overdue` will have something to say, unless a call finishes before."""
@@ -192,25 +215,6 @@ class Scheduler:
             if now >= task.quiet and now - task.started > task.budget:
                 found.append(self._report(task, now - task.started, now, goes_on=True))
         return found
-
-    def _crowded(self, queue: Queue) -> Any:
-        """The queue has passed its limit: holds its feeders back, drops what it must."""
-        if queue.feeders and not queue.full:
-            queue.full = True
-            for feeder in queue.feeders:
-                feeder.held += 1
-                feeder.off |= HELD
-        items = queue.items
-        if len(items) - queue.noticed <= queue.bound:
-            return None
-        queue.dropped += 1
-        if items[0][0] != NOTICE and not self._precious(items[0][1]):
-            return items.popleft()[1]
-        messages = [n for n, (due, _) in enumerate(items) if due != NOTICE]
-        victim = next((n for n in messages if not self._precious(items[n][1])), messages[0])
-        event = items[victim][1]
-        del items[victim]
-        return event
 
     def _relieve(self, queue: Queue) -> None:
         """Lets the feeders of a queue go on once it is half empty."""

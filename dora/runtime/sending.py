@@ -17,7 +17,7 @@ from dora.event import input_event, is_precious
 from dora.metadata import EPOCH, UTC, copied, normalise
 from dora.runtime.mailbox import Mailbox
 from dora.runtime.scheduler import Scheduler
-from dora.runtime.task import Queue
+from dora.runtime.task import Queue, Task
 
 logger = logging.getLogger("dora")
 
@@ -30,14 +30,21 @@ Outside = Callable[[str, Any, Mapping[str, Any]], None]
 class Way:
     """Where one output goes. `outside`: what the node calls it, None if nobody out there reads."""
 
-    __slots__ = ("inner", "outside", "queues", "sent", "timed")
+    __slots__ = ("inner", "outside", "plain", "queues", "sent", "timed")
 
     def __init__(self, queues: tuple[Queue, ...], outside: str | None) -> None:
         self.queues = queues
         self.outside = outside
         self.inner = outside is None  # nobody out there reads, and it is open; no reader is silent
+        # The class of what may take the short way: of the last Arrow array while `inner`, or None.
+        self.plain: type | None = None
         self.timed = any(queue.deadline != float("inf") for queue in queues)
         self.sent = 0
+
+    def shut(self) -> None:
+        """The short way, until `inner` is set again."""
+        self.inner = False
+        self.plain = None
 
 
 class Exchange:
@@ -49,8 +56,8 @@ class Exchange:
         self.mailbox = mailbox
         self.outside: Outside = _nowhere
         self.scheduler = scheduler
-        self.arrived = scheduler.arrived
-        self.arrays: set[type] = set()  # classes of Arrow arrays that were seen
+        self.line = scheduler.line
+        self.push, self.crowded = scheduler.push, scheduler.crowded
         self.silent: dict[Queue, Callable[[], None]] = {}  # to be called before the next message
         # Now, as events have it: making one costs as much as scheduling a call.
         self.stamp = EPOCH
@@ -87,34 +94,33 @@ def _nowhere(output: str, value: Any, metadata: Mapping[str, Any]) -> None:
 class Sender:
     """`send` is what one operator gets as its `send_output`; from any thread."""
 
-    __slots__ = ("_closed", "_exchange", "_operator", "ways")
+    __slots__ = ("_closed", "_exchange", "_task", "ways")
 
-    def __init__(self, operator: str, exchange: Exchange) -> None:
-        self._operator = operator
+    def __init__(self, task: Task, exchange: Exchange) -> None:
+        self._task = task
         self._exchange = exchange
         self._closed = False
         self.ways: dict[str, Way] = {}  # by output; filled once all operators are there
 
     def __repr__(self) -> str:
-        return f"<Sender of {self._operator}: {', '.join(self.ways)}>"
+        return f"<Sender of {self._task.name}: {', '.join(self.ways)}>"
 
     def send(self, output: str, data: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """As `Node.send_output`, for the outputs of this operator. An output that it does not have
         is dropped with a warning; so is, silently, all that it sends once it has ended."""
-        way = self.ways.get(output)
         exchange = self._exchange
+        try:
+            way = self.ways[output]
+        except (KeyError, TypeError):
+            self._reject(output)
+            return
         # The short way, for nearly all that is sent within a runtime: nothing is called but what
         # must be, for every call in here costs as much as a call of the operator itself.
-        if (
-            metadata is None
-            and way is not None
-            and way.inner
-            and type(data) in exchange.arrays
-            and get_ident() == exchange.thread
-        ):
+        if type(data) is way.plain and metadata is None and get_ident() == exchange.thread:
             now = monotonic()
             if now > exchange.stamped:
                 exchange.restamp(now)
+            line = exchange.line
             for queue in way.queues:
                 event = {
                     "type": "INPUT",
@@ -123,21 +129,37 @@ class Sender:
                     "value": data,
                     "metadata": {"timestamp": exchange.stamp},
                 }
-                exchange.arrived(queue, event, now)
+                # As `Scheduler.arrived`.
+                items = queue.items
+                items.append((now + queue.deadline, event))
+                if not queue.active:
+                    task = queue.task
+                    if line is None or task.off:
+                        exchange.push(queue)
+                    else:  # as `Fifo.push`
+                        queue.active = True
+                        task.ready.append(queue)
+                        if task.entry is None:
+                            task.entry = True
+                            line.append(task)
+                if len(items) > queue.half:
+                    self._task.turn = 0.0
+                    if len(items) > queue.limit:
+                        exchange.crowded(queue)
             way.sent += 1
             return
-        if way is None or self._closed:
+        if self._closed:
             self._reject(output)
             return
+        self._task.turn = 0.0  # nobody has looked at how full its readers' queues are
         normal = {} if metadata is None else normalise(metadata)
         try:
             if way.queues:
-                if is_arrow(data):
-                    exchange.arrays.add(type(data))
                 value = share(data)
                 timestamp = time.time_ns()
                 since = time.monotonic() if way.timed else 0.0
                 if get_ident() == exchange.thread:
+                    way.plain = type(data) if way.inner and is_arrow(data) else None
                     exchange.deliver(way.queues, value, normal, timestamp, since)
                 else:
                     exchange.mailbox.put(
@@ -152,7 +174,7 @@ class Sender:
     def close(self) -> None:
         self._closed = True
         for way in self.ways.values():
-            way.inner = False
+            way.shut()
 
     def _reject(self, output: str) -> None:
         if not isinstance(output, str):
@@ -160,7 +182,7 @@ class Sender:
         if not self._closed:
             logger.warning(
                 "dropped a message: %s/%s is not in the operator's output list (%s)",
-                self._operator,
+                self._task.name,
                 output,
                 ", ".join(sorted(self.ways)) or "none",
             )

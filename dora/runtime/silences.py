@@ -65,7 +65,7 @@ class Silences:
             if now < edge.heard + edge.timeout:
                 self._later(edge, now)
             else:
-                edge.way.inner = False
+                edge.way.shut()
                 self._exchange.silent[edge.queue] = partial(self._recover, edge)
                 self._hush(edge.queue, True)
 

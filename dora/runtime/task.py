@@ -25,11 +25,11 @@ class Queue:
         "dropped",
         "feeders",
         "full",
+        "half",
         "input",
         "items",
         "limit",
         "noticed",
-        "size",
         "size",
         "task",
     )
@@ -41,6 +41,7 @@ class Queue:
         self.size = size  # messages, as the flow file has it
         self.bound = bound  # messages; with one more, the oldest is dropped
         self.limit = bound  # items; with one more, there is something to do about it
+        self.half = bound // 2  # of that; with one more, who fills it is to make way
         self.deadline = deadline  # s
         self.dropped = 0
         self.active = False  # the policy knows that something waits here
@@ -77,14 +78,15 @@ class Task:
         "queue",
         "queues",
         "quiet",
-        "quiet",
         "ready",
         "run_max",
         "run_sum",
         "runs",
         "skipped",
         "started",
+        "turn",
         "untold",
+        "usual",
     )
 
     def __init__(
@@ -104,6 +106,7 @@ class Task:
         self.started = 0.0
         # Whose turn it is.
         self.off = 0  # RUNNING | SUSPENDED | HELD
+        self.turn = 0.0  # until when it may be called at once again, see `take_turns`
         self.held = 0  # full queues that it feeds
         self.ready = ready  # the active queues, as the policy keeps them
         self.entry: Any = None  # the policy's: its place in line, None if it has none
@@ -111,6 +114,7 @@ class Task:
         self.runs = 0
         self.run_sum = 0.0
         self.run_max = 0.0
+        self.usual = 0.0  # s; the end of a call that took no longer needs no second look
         self.misses = 0
         self.skipped = 0
         self.late_sum = 0.0

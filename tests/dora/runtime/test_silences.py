@@ -25,7 +25,8 @@ class Runtime:
         exchange = Exchange(self.scheduler, Mailbox())
         exchange.outside = lambda output, value, metadata: None
         self.way = Way((self.queue,), outside)
-        self.sender = Sender("sender", exchange)
+        sender = self.scheduler.add(OperatorConfig("sender", "python", "sender.py"), {})
+        self.sender = Sender(sender, exchange)
         self.sender.ways["out"] = self.way
         self.silences = Silences(self._hush, exchange, lambda: self.now)
         self.silences.watch(self.queue, self.way, 1.0, 0.0)
