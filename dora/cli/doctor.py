@@ -61,7 +61,7 @@ def _seen(look: Look) -> dict[str, Any]:
         "clock_error": round(look.clock.error, 4),
         "supervisor": bool(look.facts.supervisor.get("running")),
         "supervisor_is_ours": look.ours,
-        "boot": list(look.query.boot),
+        "boot": look.boot,
         "sshd": dict(look.query.sshd),
     }
 

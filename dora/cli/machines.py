@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
@@ -12,17 +11,16 @@ from rich.markup import escape
 
 from deploy.errors import MachineError, held_by
 from deploy.facts import Facts
-from dora.cli import boot
+from dora.cli import boot, execute, facts, shell
 from dora.cli.exits import Exit, exit_code, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.progress import human_bytes
 from dora.cli.status import cores_text
-from dora.compile.compile import NODE_PYTHON
 from dora.coordinator import upkeep
 from dora.coordinator.contact import Contact
+from dora.coordinator.doctor.finding import Finding
+from dora.coordinator.doctor.fitness import facts_findings
 from dora.coordinator.status import holds_of
-
-ROOM = 1_000_000_000  # bytes; a first closure with pyarrow and matplotlib takes about a third
 
 
 @click.group("machines")
@@ -30,44 +28,8 @@ def command() -> None:
     """Look at the machines of an inventory."""
 
 
-command.add_command(boot.command)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that will stand in the way, and what to do about it."""
-
-    problem: str
-    remedy: str
-    fatal: bool = True
-
-
-def findings(facts: Facts) -> tuple[Finding, ...]:
-    """Pure: what a machine's facts say against running dataflows there."""
-    found = []
-    if facts.python_version[:2] < NODE_PYTHON:
-        version = ".".join(map(str, facts.python_version))
-        found.append(
-            Finding(
-                f"its Python is {version}; nodes need 3.10 or newer",
-                "install one and name it: `python: /usr/bin/python3.11` in the inventory",
-            )
-        )
-    if not facts.taskset:
-        found.append(
-            Finding(
-                "there is no taskset", "apt-get install util-linux; without it nothing is pinned"
-            )
-        )
-    if facts.disk_free < ROOM:
-        found.append(
-            Finding(
-                f"{human_bytes(facts.disk_free)} are free below {facts.root}",
-                "free some, or move `store:` in the inventory to a larger disk",
-                fatal=False,
-            )
-        )
-    return tuple(found)
+for part in (facts, execute, shell, boot):
+    command.add_command(part.command)
 
 
 @command.command("check")
@@ -77,39 +39,21 @@ async def check(fleet: Fleet) -> Exit:
     """Connect to every machine and say what would keep it from running dataflows."""
     out = fleet.out
     async with fleet.contact() as found:
-        facts = {name: session.facts for name, session in found.sessions.items()}
-        rows = {name: findings(one) for name, one in facts.items()}
+        known = {name: session.facts for name, session in found.sessions.items()}
+        rows = {name: facts_findings(one) for name, one in known.items()}
         data: dict[str, Any] = {
-            name: {"reachable": True, **_facts_json(one), "findings": _json(rows[name])}
-            for name, one in facts.items()
+            name: {"reachable": True, **facts.described(one), "findings": _json(rows[name])}
+            for name, one in known.items()
         }
         for name, error in found.unreachable.items():
             data[name] = {"reachable": False, "error": error.reason, "hint": error.hint}
         for name, session in found.sessions.items():
             data[name]["holds"] = list(await holds_of(session))
-        out.result(data, lambda console: _text(console, facts, rows, data))
+        out.result(data, lambda console: _text(console, known, rows, data))
         if found.required_unreachable:
             return Exit.UNREACHABLE
         fatal = any(finding.fatal for row in rows.values() for finding in row)
         return Exit.FAILED if fatal else Exit.DONE
-
-
-def _facts_json(facts: Facts) -> dict[str, Any]:
-    return {
-        "host": facts.hostname,
-        "user": facts.user,
-        "arch": facts.arch,
-        "libc": f"{facts.libc} {'.'.join(map(str, facts.libc_version))}",
-        "python": ".".join(map(str, facts.python_version)),
-        "cores": list(facts.cores),
-        "topology": [asdict(core) for core in facts.topology],
-        "pinned": [{**asdict(it), "cores": sorted(it.cores)} for it in facts.pinned],
-        "realtime": facts.realtime,
-        "nice": facts.nice,
-        "memory": facts.memory,
-        "disk_free": facts.disk_free,
-        "root": facts.root,
-    }
 
 
 def _json(rows: tuple[Finding, ...]) -> list[dict[str, Any]]:
@@ -163,11 +107,11 @@ def _told(
 
 def _text(
     console: Console,
-    facts: dict[str, Facts],
+    known: dict[str, Facts],
     rows: dict[str, tuple[Finding, ...]],
     data: Mapping[str, Any],
 ) -> None:
-    for name, one in facts.items():
+    for name, one in known.items():
         python = ".".join(map(str, one.python_version))
         console.print(
             f"[green]{name}[/green]: {one.user}@{one.hostname}, {one.arch}, {one.libc} "

@@ -43,7 +43,6 @@ def facts(root: str) -> Dict[str, Any]:
         "memfd": memfd(),
         "cgroups": cgroups(),
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        "boot": boot(root),
         "sshd": sshd(),
     }
 
@@ -119,38 +118,6 @@ def words(path: Path) -> List[str]:
         return path.read_text().split()
     except OSError:
         return []
-
-
-def boot(root: str) -> List[str]:
-    """What starts the supervisor of `root` when the machine starts."""
-    found = []
-    home = Path(os.path.expanduser("~"))
-    for folder in (Path("/etc/systemd/system"), home / ".config/systemd/user"):
-        for path in sorted(folder.glob("*.service")):
-            if names(path, root):
-                found.append(str(path))
-    try:
-        done = subprocess.run(
-            ["crontab", "-l"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        )
-        lines = done.stdout.decode(errors="replace").splitlines()
-    except (OSError, subprocess.SubprocessError):
-        lines = []
-    if any(line.lstrip().startswith("@reboot") and root in line for line in lines):
-        found.append("crontab")
-    return found
-
-
-def names(path: Path, root: str) -> bool:
-    try:
-        return root in path.read_text(errors="replace")
-    except OSError:
-        return False
 
 
 def sshd() -> Dict[str, str]:

@@ -64,10 +64,10 @@ def supervisor(look: Look) -> Iterator[Finding]:
 
 def boot(look: Look) -> Iterator[Finding]:
     current = [name for name, it in look.facts.deployments.items() if it.current is not None]
-    if current and not look.query.boot and not look.machine.embedded:
+    if current and look.boot is None and not look.machine.embedded:
         yield warning(
             "boot",
-            f"nothing starts the supervisor when the machine starts: {', '.join(sorted(current))} "
+            f"nothing starts the supervisor when the machine boots: {', '.join(sorted(current))} "
             "will not run after a reboot until somebody asks",
             f"dora machines boot enable {look.machine.id}",
         )

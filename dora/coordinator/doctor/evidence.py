@@ -27,7 +27,6 @@ class Query:
     cgroups: int  # version; 0: the memory controller is not there
     cgroups_ours: bool
     open_files: int
-    boot: tuple[str, ...]  # what starts the supervisor with the machine
     sshd: Mapping[str, str] = field(default_factory=dict)  # options, as far as they may be read
 
     @classmethod
@@ -47,7 +46,6 @@ class Query:
                 cgroups=int(data["cgroups"]["version"]),
                 cgroups_ours=bool(data["cgroups"]["ours"]),
                 open_files=int(data["open_files"]),
-                boot=tuple(map(str, data["boot"])),
                 sshd={str(name): str(value) for name, value in data["sshd"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -66,6 +64,7 @@ class Look:
     clock: Clock
     now: float
     ours: bool  # its supervisor is of this version
+    boot: str | None = None  # what starts its supervisor at boot
     holds: tuple[Mapping[str, Any], ...] = ()
     locks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # deployment -> who, since
     routers: Mapping[str, int] = field(default_factory=dict)  # deployment -> port of its router

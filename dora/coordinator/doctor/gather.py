@@ -61,6 +61,7 @@ async def _look(session: Session, at: Onlooker) -> Look:
         clock=clock,
         now=time.time(),
         ours=session.runs_our_supervisor,
+        boot=None if session.machine.embedded else (await session.autostart("status")).get("way"),
         holds=await holds_of(session),
         locks=await locks_of(session),
         routers=routers,

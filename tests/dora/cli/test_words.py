@@ -18,12 +18,12 @@ from deploy.errors import (
 )
 from deploy.undertaking import MachineResult
 from dora.cli.exits import Exit, exit_code
-from dora.cli.machines import findings
 from dora.cli.progress import describe, human_bytes
 from dora.cli.results import exit_of_deployed
 from dora.cli.status import cores_text
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed
+from dora.coordinator.doctor.fitness import facts_findings
 from dora.errors import DataflowError, DoraError, PlacementError
 from tests.dora.compile.test_dataplane import facts
 
@@ -106,12 +106,14 @@ def test_what_is_not_worth_a_line_says_nothing() -> None:
 
 def test_a_fit_machine_has_no_findings() -> None:
     """Room, Python and taskset are there."""
-    assert () == findings(replace(facts("a"), disk_free=10**10))
+    assert () == facts_findings(replace(facts("a"), disk_free=10**10))
 
 
 def test_each_finding_has_its_remedy() -> None:
     """Python too old, no taskset: fatal; little room: not."""
-    found = findings(replace(facts("a"), python_version=(3, 8, 2), taskset=False, disk_free=10**8))
+    found = facts_findings(
+        replace(facts("a"), python_version=(3, 8, 2), taskset=False, disk_free=10**8)
+    )
 
     assert [True, True, False] == [finding.fatal for finding in found]
     assert all(finding.remedy for finding in found)
