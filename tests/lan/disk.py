@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 ROBOT_UID = 1000
 
 # Arguments: root folder, host name, program of the first process. Everything that a robot mounts
-# dies with its mount namespace.
+# dies with its mount namespace. The kernel is this machine's; a robot that boots has another
+# boot_id all the same.
 INIT = """
 root=$1
 mount --make-rprivate /
@@ -33,6 +34,8 @@ mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs -o mode=755 none "$root/run"
 mount -t tmpfs -o mode=1777 none "$root/tmp"
 mount -t tmpfs -o mode=755 none "$root/dev"
+cp "$root/proc/sys/kernel/random/uuid" "$root/run/.boot_id"
+mount --bind "$root/run/.boot_id" "$root/proc/sys/kernel/random/boot_id"
 mkdir -m 755 "$root/run/sshd" "$root/dev/pts" "$root/dev/shm"
 mount -t tmpfs -o mode=1777 none "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
