@@ -63,14 +63,15 @@ async def _carry_out(act: str, pattern: str | None, fleet: Fleet) -> Exit:
     async with fleet.contact() as found:
         rows = await upkeep.autostart(found.sessions, act, fleet.out.event)
         told = {name: it for name, it in rows.items() if not isinstance(it, MachineError)}
-        errors = [it for it in rows.values() if isinstance(it, MachineError)]
+        errors = {name: it for name, it in rows.items() if isinstance(it, MachineError)}
         data = {
+            "errors": {name: it.reason for name, it in errors.items()},
             "machines": {name: {k: it[k] for k in FIELDS} for name, it in told.items()},
             "unreachable": sorted(found.unreachable),
         }
         fleet.out.result(data, lambda console: _text(console, act, told))
         if errors:
-            return exit_code(errors[0])
+            return exit_code(next(iter(errors.values())))
         undone = any((it["way"] is None) == (act == "enable") for it in told.values())
         return Exit.FAILED if undone and act != "status" else exit_of(found)
 
