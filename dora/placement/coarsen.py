@@ -26,21 +26,36 @@ class Level:
     inside: Sequence[int]
 
 
-def coarsen(problem: Problem, until: int, random: Random) -> list[Level]:
-    """Smaller and smaller problems, down to about `until` items; empty when it is small already."""
+def coarsen(
+    problem: Problem, until: int, random: Random, at: Sequence[int] | None = None
+) -> list[Level]:
+    """Smaller and smaller problems, down to about `until` items; empty when it is small already.
+    With `at`, items become one only where they are on one host, so that `at` can be said of the
+    smallest problem, too, and made better there (iterated multilevel: Walshaw, "Multilevel
+    Refinement for Combinatorial Optimisation Problems", Annals of OR 131, 2004)."""
     levels: list[Level] = []
     share = sum(problem.load) / max(1, until) * 1.5
     while len(problem.items) > until:
-        inside = _match(problem, share, random)
+        inside = _match(problem, share, random, at)
         count = max(inside) + 1
         if count > 0.95 * len(problem.items):
             break
         problem = _merged(problem, inside, count)
+        if at is not None:
+            at = at_of(inside, at, count)
         levels.append(Level(problem, inside))
     return levels
 
 
-def _match(problem: Problem, most: float, random: Random) -> list[int]:
+def at_of(inside: Sequence[int], at: Sequence[int], count: int) -> list[int]:
+    """Where the items of the smaller problem are, whose members are all on one host."""
+    found = [NOWHERE] * count
+    for item, whole in enumerate(inside):
+        found[whole] = at[item]
+    return found
+
+
+def _match(problem: Problem, most: float, random: Random, at: Sequence[int] | None) -> list[int]:
     """Pairs of items, each with the one that it has most traffic with, among those it may join."""
     ties: list[dict[int, float]] = [{} for _ in problem.items]
     for net in problem.nets:
@@ -58,6 +73,8 @@ def _match(problem: Problem, most: float, random: Random) -> list[int]:
             continue
         found, tie = item, 0.0
         for other, weight in ties[item].items():
+            if at is not None and at[item] != at[other]:
+                continue
             if weight > tie and partner[other] == NOWHERE and _may(problem, item, other, most):
                 found, tie = other, weight
         partner[item], partner[found] = found, item

@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Iterable
 
 from dora.placement.problem import TOLERANCE
-from dora.placement.work import Work
+from dora.placement.work import Work, first_least
 
 PASSES = 12
 UPHILL = 60  # moves in a row without a new best moment
@@ -23,8 +23,7 @@ TRIED = 2  # hosts that an item asks for a swap
 def refine(work: Work, passes: int = PASSES, uphill: int = UPHILL) -> None:
     """Every item must be somewhere, and stays where it may be."""
     for _ in range(passes):
-        moved = _pass(work, uphill)
-        if not (_swaps(work) or moved):
+        if not _pass(work, uphill) and not _swaps(work):
             return
 
 
@@ -70,15 +69,13 @@ def _pass(work: Work, uphill: int) -> bool:
 def _offer(work: Work, item: int) -> tuple[float, int] | None:
     """The best move of an item to another host: what it changes, and where to."""
     here = work.take(item)
-    stay = work.price(item, here)
-    found: tuple[float, int] | None = None
-    for host in work.wishes(item):
-        if host != here and work.may(item, host):
-            change = work.price(item, host) - stay
-            if found is None or change < found[0] - TOLERANCE:
-                found = change, host
+    hosts = [here, *(it for it in work.wishes(item) if it != here and work.may(item, it))]
+    stay, *prices = work.prices(item, hosts)
     work.put(item, here)
-    return found
+    if not prices:
+        return None
+    price, host = first_least(prices, hosts[1:])
+    return price - stay, host
 
 
 def _swaps(work: Work) -> bool:
@@ -92,10 +89,14 @@ def _swaps(work: Work) -> bool:
         if len(problem.allowed[item]) < 2:
             continue
         here = work.take(item)
-        least = work.traffic(item, here) - TOLERANCE
-        asked = [(work.traffic(item, host), host) for host in work.wishes(item) if host != here]
+        hosts = [here, *(host for host in work.wishes(item) if host != here)]
+        least, *asked = work.traffics(item, hosts)
         work.put(item, here)
-        wished = sorted(offer for offer in asked if offer[0] < least)
+        wished = sorted(
+            (price, host)
+            for price, host in zip(asked, hosts[1:], strict=True)
+            if price < least - TOLERANCE
+        )
         for _, host in wished[:TRIED]:
             partner = _partner(work, item, host, on.get(host, set()))
             if partner is not None:

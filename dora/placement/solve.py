@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from dora.placement.coarsen import coarsen
+from dora.placement.coarsen import Level, at_of, coarsen
 from dora.placement.exact import improve
 from dora.placement.feasible import Undecided, feasible
 from dora.placement.problem import NOWHERE, Problem, price
@@ -18,7 +18,8 @@ from dora.placement.refine import refine
 from dora.placement.work import Work
 
 SMALL = 14  # items that have a choice, up to which the best is looked for with certainty
-TRIES = 4
+TRIES = 2  # from nothing
+AGAIN = 4  # from the best
 SMALLEST = 4  # items for each host, in the smallest problem of a large one
 
 
@@ -50,6 +51,8 @@ def solve(problem: Problem, *, tries: int = TRIES, seed: int = 0) -> Solution | 
         for number in range(tries):
             if (at := _multilevel(problem, Random(seed + number))) is not None:
                 remember(at)
+        for number in range(AGAIN):
+            remember(_again(problem, min(found)[1], Random(seed + number)))
     best = min(found, key=lambda it: it[0])[1]
     if free <= SMALL:
         best, proven = improve(problem, best)
@@ -89,12 +92,25 @@ def _multilevel(problem: Problem, random: Random) -> list[int] | None:
     if not starts:
         return None
     placed = [_refined(smallest, start) for start in starts]
-    at = min(placed, key=lambda it: price(smallest, it))
+    return _enlarged(problem, levels, min(placed, key=lambda it: price(smallest, it)))
+
+
+def _again(problem: Problem, at: Sequence[int], random: Random) -> list[int]:
+    """A placement made better on smaller problems that keep to it."""
+    levels = coarsen(problem, max(60, SMALLEST * len(problem.hosts)), random, at)
+    for level in levels:
+        at = at_of(level.inside, at, len(level.problem.items))
+    smallest = levels[-1].problem if levels else problem
+    return _enlarged(problem, levels, _refined(smallest, at))
+
+
+def _enlarged(problem: Problem, levels: Sequence[Level], at: Sequence[int]) -> list[int]:
+    """A placement of the smallest problem as one of the whole, made better on every level."""
     for index in reversed(range(len(levels))):
         inside = levels[index].inside
         larger = levels[index - 1].problem if index else problem
         at = _refined(larger, [at[inside[item]] for item in larger.items])
-    return at
+    return list(at)
 
 
 def _refined(problem: Problem, at: Sequence[int]) -> list[int]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from dora.placement.problem import NOWHERE, TOLERANCE, Problem
 
+STALE = 8  # moves after which it is looked anew which hosts are empty
+
 
 class Work:
     """Items may be nowhere meanwhile. All prices are those of `dora.placement.problem.price`."""
@@ -20,6 +22,9 @@ class Work:
         self._loads = [0.0] * len(problem.hosts)
         # Of each net: host -> how many of its readers are there.
         self._there: list[dict[int, int]] = [{} for _ in problem.nets]
+        self._slow = _uniform(problem)
+        self._moves = self._looked = 0
+        self._order: list[int] = []
         for item, host in enumerate(at or ()):
             if host != NOWHERE:
                 self.put(item, host)
@@ -31,6 +36,7 @@ class Work:
         """Places an item that is nowhere; does not ask whether it may."""
         problem = self.problem
         self.at[item] = host
+        self._moves += 1
         for kind, need in enumerate(problem.needs[item]):
             self._used[host][kind] += need
         self._loads[host] += problem.load[item]
@@ -71,6 +77,46 @@ class Work:
 
     def price(self, item: int, host: int) -> float:
         """What it adds to put an item, which is nowhere, onto a host."""
+        return self._own(item, host) + self.traffic(item, host)
+
+    def prices(self, item: int, hosts: Sequence[int]) -> list[float]:
+        """`price` for each of several hosts."""
+        traffics = self.traffics(item, hosts)
+        return [self._own(item, host) + it for host, it in zip(hosts, traffics, strict=True)]
+
+    def traffics(self, item: int, hosts: Sequence[int]) -> list[float]:
+        """`traffic` for each of several hosts."""
+        if self._slow is None:
+            return [self.traffic(item, host) for host in hosts]
+        spared, everything = self._spared(item)
+        return [self._slow * (everything - spared.get(host, 0.0)) for host in hosts]
+
+    def _spared(self, item: int) -> tuple[dict[int, float], float]:
+        """Of an item that is nowhere, where all links are alike: the bytes a second that do not
+        travel if it goes onto a host, and those that travel at most."""
+        problem, at = self.problem, self.at
+        spared: dict[int, float] = {}
+        everything = 0.0
+        for net in problem.sends[item]:
+            weight = problem.nets[net].weight
+            for host in self._there[net]:
+                everything += weight
+                spared[host] = spared.get(host, 0.0) + weight
+        for net in problem.reads[item]:
+            it = problem.nets[net]
+            producer = at[it.producer]
+            if producer == NOWHERE:
+                continue
+            weight, there = it.weight, self._there[net]
+            everything += weight
+            for host in there:
+                spared[host] = spared.get(host, 0.0) + weight
+            if producer not in there:
+                spared[producer] = spared.get(producer, 0.0) + weight
+        return spared, everything
+
+    def _own(self, item: int, host: int) -> float:
+        """The part of `price` that does not travel."""
         problem = self.problem
         load, now = self._loads[host], self._loads[host] + problem.load[item]
         found = problem.load_price * (now * now - load * load) / problem.room[host]
@@ -79,7 +125,7 @@ class Work:
             found += problem.crowding_price * (now - max(load, comfort))
         if problem.now[item] not in (NOWHERE, host):
             found += problem.move_price * problem.nodes[item]
-        return found + self.traffic(item, host)
+        return found
 
     def traffic(self, item: int, host: int) -> float:
         """The part of `price` that travels."""
@@ -111,21 +157,41 @@ class Work:
         found = dict.fromkeys(
             host for other in problem.neighbours[item] if (host := self.at[other]) in permitted
         )
-        loads, room = self._loads, problem.room
-        found[min(allowed, key=lambda host: (loads[host] + problem.load[item]) / room[host])] = None
+        for host in self._emptiest():
+            if host in permitted:
+                found[host] = None
+                break
         if problem.now[item] in permitted:
             found[problem.now[item]] = None
         return list(found)
 
+    def _emptiest(self) -> list[int]:
+        """The hosts, emptiest first, as they were a few moves ago."""
+        if self._moves >= self._looked:
+            self._looked = self._moves + 4 * STALE
+            loads, room = self._loads, self.problem.room
+            self._order = sorted(self.problem.hosts, key=lambda host: loads[host] / room[host])
+        return self._order
+
     def best(self, item: int) -> tuple[float, int] | None:
         """The cheapest host that an item, which is nowhere, may have; the first among equals."""
-        found: tuple[float, int] | None = None
-        for host in self.wishes(item):
-            if self.may(item, host):
-                asked = self.price(item, host)
-                if found is None or asked < found[0] - TOLERANCE:
-                    found = asked, host
-        if found is not None:
-            return found
+        hosts = [host for host in self.wishes(item) if self.may(item, host)]
+        if hosts:
+            return first_least(self.prices(item, hosts), hosts)
         others = [host for host in self.problem.allowed[item] if self.may(item, host)]
         return min(((self.price(item, host), host) for host in others), default=None)
+
+
+def first_least(prices: Sequence[float], hosts: Sequence[int]) -> tuple[float, int]:
+    """The cheapest; the first among those that are as cheap but for rounding."""
+    best = 0
+    for index in range(1, len(prices)):
+        if prices[index] < prices[best] - TOLERANCE:
+            best = index
+    return prices[best], hosts[best]
+
+
+def _uniform(problem: Problem) -> float | None:
+    """The price of a byte between hosts, if it is the same for all pairs."""
+    found = {each for a, row in enumerate(problem.slowness) for b, each in enumerate(row) if a != b}
+    return found.pop() if len(found) == 1 else None
