@@ -31,7 +31,7 @@ class Solution:
     proven: bool
 
 
-def solve(problem: Problem, *, tries: int = TRIES, seed: int = 0) -> Solution | None:
+def solve(problem: Problem, *, small: int = SMALL, tries: int = TRIES, seed: int = 0) -> Solution | None:
     """None if nothing can keep to all that is hard. Raises Undecided when that is not known."""
     if not len(problem.items):
         return Solution((), proven=True)
@@ -47,14 +47,14 @@ def solve(problem: Problem, *, tries: int = TRIES, seed: int = 0) -> Solution | 
         return None
     if all(it != NOWHERE for it in problem.now) and not _broken(problem, problem.now):
         remember(_refined(problem, problem.now))
-    if free > SMALL:
+    if free > small:
         for number in range(tries):
             if (at := _multilevel(problem, Random(seed + number))) is not None:
                 remember(at)
         for number in range(AGAIN):
             remember(_again(problem, min(found)[1], Random(seed + number)))
     best = min(found, key=lambda it: it[0])[1]
-    if free <= SMALL:
+    if free <= small:
         best, proven = improve(problem, best)
         return Solution(tuple(best), proven)
     return Solution(tuple(best), proven=False)
