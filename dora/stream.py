@@ -10,6 +10,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from dora.communication.base import Kind, Message, Subscription
 from dora.event import (
@@ -32,6 +33,7 @@ from dora.timers import Timers
 
 logger = logging.getLogger("dora")
 
+DRAIN = 20.0  # s that a replica may take for its queue when it is asked to leave
 _SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
 _AT_ONCE = 64  # how many ready inputs are looked at together
 _SELECT_LIMIT = 1024  # select cannot take fds from here on
@@ -81,9 +83,14 @@ class EventStream:
         self.stopped = False  # somebody asked the node to leave
         self.reloads: list[str] = []  # other code that a runtime is to take over
         self._received = dict.fromkeys(inputs, 0)
+        # Of replicas that share an input: their senders want to know when a message is done with.
+        self._shared: tuple[Any, ...] = tuple(
+            it for name, it in subscriptions.items() if inputs[name].share
+        )
+        self._draining: float | None = None  # until when what was given to us is worked off
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
         endless = not timers and not any(i.timeout for i in inputs.values())
-        self._plain = endless and pulse is None
+        self._plain = endless and pulse is None and not self._shared
         self._epoll = select.epoll()
         self._seen: list[tuple[int, int]] = []  # what `wait` found ready
         self._names: dict[int, str] = {}
@@ -115,6 +122,8 @@ class EventStream:
         deadlines = [self._inputs.deadline()]
         tick = None if self._allowance is not None else self._timers.deadline()
         deadlines.append(None if tick is None else tick / 1e9)
+        if self._draining is not None:
+            deadlines.append(self._clock() / 1e9 + _SHORT)
         if self._pulse is not None and not self._ended:
             deadlines.append(self._pulse.due)
         return min((d for d in deadlines if d is not None), default=None)
@@ -183,6 +192,8 @@ class EventStream:
         """The next event, or None if there is none at the moment (or `ended`). Never blocks."""
         if self._pulse is not None:
             self._pulse.sign()
+        if self._shared:
+            self._done()
         if self._pending:
             return self._pending.popleft()
         if self._ended:
@@ -273,11 +284,33 @@ class EventStream:
         for line in self._control.read_lines():
             if line == STOP and not self.stopped:
                 self.stopped = True
-                self._stop("MANUAL")
+                if self._shared and self._allowance is None:
+                    self._drain()
+                else:
+                    self._stop("MANUAL")
             elif line.startswith(f"{RELOAD} "):
                 self.reloads.append(line.removeprefix(RELOAD).strip())
             elif line != STOP:
                 logger.warning("unknown control message %r", line[:80])
+
+    def _done(self) -> None:
+        """The program asks for the next event: it is done with all before."""
+        for subscription in self._shared:
+            subscription.done()
+        if self._draining is None or self._allowance is not None:
+            return
+        over = self._clock() / 1e9 > self._draining
+        if over or all(subscription.drained for subscription in self._shared):
+            if over:
+                logger.warning("asked to leave %.0f s ago, and not through with its queue", DRAIN)
+            self._draining = None
+            self._stop("MANUAL")
+
+    def _drain(self) -> None:
+        """Asked to leave: what this replica was given it works off, and is given no more."""
+        self._draining = self._clock() / 1e9 + DRAIN
+        for subscription in self._shared:
+            subscription.drain()
 
     def _stop(self, cause: str) -> None:
         self._pending.append(stop_event(cause))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dora.communication.base import Layer, Publisher, Subscription
+from dora.communication.distribution import Share
 from dora.communication.memory import MemoryLayer
 from dora.errors import DoraError
 from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig, OutputConfig
@@ -37,15 +38,23 @@ class Layers:
         layer: Any = self.get(name)
         options: dict[str, Any] = {}
         if name == "zenoh":
-            options = {"priority": output.priority, "cache": output.cache}
+            options = {
+                "priority": output.priority,
+                "cache": output.cache,
+            }
+            if output.shared:
+                options["shared"] = True
         publisher: Publisher = layer.publish(route, **options)
         return publisher
 
     def subscribe(self, route: str, wired: InputConfig) -> Subscription:
         """Raises like `get`."""
         layer: Any = self.get(wired.layer)
-        options = {"cache": wired.cache} if wired.layer == "zenoh" else {}
-        subscription: Subscription = layer.subscribe(
+        options: dict[str, Any] = {"cache": wired.cache} if wired.layer == "zenoh" else {}
+        if wired.share:
+            options["share"] = Share(wired.share, self._config.node, wired.key)
+        subscribe = layer.join if wired.joined else layer.subscribe
+        subscription: Subscription = subscribe(
             route, wired.queue_size, wired.queue_policy, **options
         )
         return subscription

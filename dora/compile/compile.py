@@ -15,20 +15,30 @@ from deploy.build.files import label
 from deploy.deployment import Deployment, Files, MachineSpec, Source, UnitSpec
 from deploy.facts import Facts
 from deploy.inventory import Machine
-from deploy.unit import HealthCommand, Realtime, RestartPolicy, Socket, Unit, escape
-from dora.compile import cores, dataplane
+from deploy.supervisor.measures import DOCUMENT as MEASURES
+from deploy.unit import HealthCommand, Realtime, RestartPolicy, Socket, StopPolicy, Unit, escape
+from dora.compile import cores, dataplane, measures
 from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
+from dora.compile.replicas import Instance, instances
 from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
 from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.model import Placement
-from dora.protocol.config import IN_FILE, LONGEST_IN_ENVIRONMENT, NODE_CONFIG, NodeConfig
+from dora.protocol.config import (
+    IN_FILE,
+    LONGEST_IN_ENVIRONMENT,
+    NODE_CONFIG,
+    REPLICA,
+    NodeConfig,
+)
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary, RouterSummary
 from dora.protocol.router import ROUTER_CONFIG
 
 DEFAULT_START_TIMEOUT = 60.0  # seconds for a node to be ready; first starts compile their imports
+
+STOP_REPLICA = 25.0  # seconds; longer than a replica takes for its queue (`dora.stream.DRAIN`)
 
 NODE_PYTHON = (3, 10)
 
@@ -69,15 +79,11 @@ def compile_dataflow(
                 f"machine {site.machine.id!r} has Python {found}, and nodes need 3.10 or newer",
                 hint="install one there and name it in the inventory: python: /usr/bin/python3.11",
             )
-    wiring = edges(dataflow, placement.machines)
+    wiring = edges(dataflow, placement.machines, placement.scattered)
     summary = summarise(name, dataflow, placement, routers)
     machines = {}
     for machine, site in sites.items():
-        nodes = [
-            node
-            for node in dataflow.nodes.values()
-            if placement.assignments[node.id].machine == machine
-        ]
+        nodes = [it for it in instances(dataflow, placement) if it.machine == machine]
         if nodes:
             machines[machine] = _machine(
                 name, dataflow, nodes, site, routers, wiring, packaging, summary.to_text()
@@ -88,7 +94,7 @@ def compile_dataflow(
 def _machine(
     name: str,
     dataflow: Dataflow,
-    nodes: list[Node],
+    nodes: list[Instance],
     site: Site,
     routers: Mapping[str, RouterSummary],
     wiring: Sequence[Edge],
@@ -97,7 +103,7 @@ def _machine(
 ) -> MachineSpec:
     pinned = cores.assign_cores(
         site.machine.id,
-        nodes,
+        [it.node for it in nodes],
         site.facts.topology,
         site.facts.cores,
         limit=site.machine.cores,
@@ -106,7 +112,7 @@ def _machine(
     )
     router = dataplane.router_config(name, site.machine, site.facts, routers)
     units = []
-    routed = any("zenoh" in layers_of(node.id, wiring) for node in nodes)
+    routed = any("zenoh" in layers_of(it.of.id, wiring) for it in nodes)
     if routed:
         units.append(
             _unit(
@@ -119,9 +125,10 @@ def _machine(
         )
     # Consumers before producers; numbered for this machine alone, so that less of it ever changes.
     there = ranks(dataflow)
-    levels = sorted({there[node.id] for node in nodes})
-    rank = {node.id: levels.index(there[node.id]) for node in nodes}
-    for node in nodes:
+    levels = sorted({there[it.of.id] for it in nodes})
+    rank = {it.of.id: levels.index(there[it.of.id]) for it in nodes}
+    for instance in nodes:
+        node = instance.of
         layers = layers_of(node.id, wiring)
         config = NodeConfig(
             dataflow=name,
@@ -141,10 +148,10 @@ def _machine(
         package = packaging.node(dataflow, node, site.machine, site.facts)
         units.append(
             _unit(
-                node.id,
+                instance.node.id,
                 replace(package, sources={**package.sources, **further}),
-                env={NODE_CONFIG: told},
-                cores=pinned[node.id],
+                env={NODE_CONFIG: told, **_which(instance)},
+                cores=pinned[instance.node.id],
                 restart=RestartPolicy(
                     when=node.restart.policy,
                     max_restarts=node.restart.max_restarts,
@@ -157,7 +164,9 @@ def _machine(
                 rank=rank[node.id],
                 # Held by the supervisor, so that readers may come before their producer, and find
                 # it again after it was killed.
-                sockets=(Socket("shm", f"{node.id}.shm", "seqpacket"),) if shared else (),
+                sockets=(Socket("shm", f"{instance.node.id}.shm", "seqpacket"),) if shared else (),
+                # A replica that is to go first works off what it was given.
+                stop=StopPolicy(term_after=STOP_REPLICA) if instance.replica else None,
                 realtime=_realtime(node),
                 nice=node.deploy.nice,
                 memory=node.deploy.memory or 0,
@@ -168,7 +177,10 @@ def _machine(
                 checks=checks,
             )
         )
-    return MachineSpec(machine=site.machine.id, units=tuple(units), documents={DOCUMENT: summary})
+    documents = {DOCUMENT: summary}
+    if site.machine.metrics is not None:
+        documents[MEASURES] = measures.document()
+    return MachineSpec(machine=site.machine.id, units=tuple(units), documents=documents)
 
 
 def _told(config: NodeConfig) -> tuple[str, dict[str, Source]]:
@@ -191,6 +203,7 @@ def _unit(
     order: int = 0,
     rank: int = 0,
     sockets: tuple[Socket, ...] = (),
+    stop: StopPolicy | None = None,
     realtime: Realtime | None = None,
     nice: int = 0,
     memory: int = 0,
@@ -217,6 +230,7 @@ def _unit(
         order=order,
         rank=rank,
         sockets=sockets,
+        stop=stop or StopPolicy(),
         memory=memory,
         watchdog=watchdog,
         log_size=log_size,
@@ -224,6 +238,10 @@ def _unit(
         health=health,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})
+
+
+def _which(instance: Instance) -> dict[str, str]:
+    return {REPLICA: str(instance.replica)} if instance.replica else {}
 
 
 def _realtime(node: Node) -> Realtime | None:
@@ -237,14 +255,15 @@ def summarise(
     return DataflowSummary(
         name=name,
         nodes={
-            node.id: NodeSummary(
-                machine=placement.assignments[node.id].machine,
-                reason=placement.assignments[node.id].reason,
-                inputs={key: str(wired.source) for key, wired in node.all_inputs.items()},
-                outputs=node.all_outputs,
-                restart=node.restart.policy,
+            it.node.id: NodeSummary(
+                machine=it.machine,
+                reason=placement.assignments[it.of.id].reason,
+                inputs={key: str(wired.source) for key, wired in it.of.all_inputs.items()},
+                outputs=it.of.all_outputs,
+                restart=it.of.restart.policy,
+                replica_of=it.of.id if it.replica else "",
             )
-            for node in dataflow.nodes.values()
+            for it in instances(dataflow, placement)
         },
         routers=routers,
         descriptor=dataflow.descriptor,

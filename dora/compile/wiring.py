@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource, Quality, TimerSource
@@ -22,23 +22,30 @@ class Edge:
     input: str
     layer: str  # memory | shm | zenoh
     quality: Quality = PLAIN  # of the output; matters between machines
+    joined: bool = False  # the producer has replicas
+    share: str = ""  # replicas of the consumer share it: `<node>/<input>`
 
     @property
     def source(self) -> str:
         return f"{self.producer}/{self.output}"
 
 
-def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]:
+def edges(
+    dataflow: Dataflow, machine_of: Mapping[str, str], scattered: Collection[str] = ()
+) -> tuple[Edge, ...]:
     """Every edge with its layer: memory within a runtime, shared memory within a machine, zenoh
-    between machines; between nodes what `communication: {layer: ...}` says. Raises DoraError for
-    an edge between machines that is to use shared memory."""
+    between machines; between nodes what `communication: {layer: ...}` says. Nodes whose replicas
+    may be on several machines (`scattered`) are reached over zenoh wherever they are: so nobody is
+    started anew when one comes or goes. Raises DoraError for an edge between machines that is to
+    use shared memory."""
     found = []
     for node in dataflow.nodes.values():
         for name, wired in node.all_inputs.items():
             source = wired.source
             if not isinstance(source, OutputSource):
                 continue
-            here = machine_of.get(source.node) == machine_of.get(node.id)
+            apart = {source.node, node.id} & set(scattered)
+            here = machine_of.get(source.node) == machine_of.get(node.id) and not apart
             if dataflow.layer == "shm" and not here:
                 raise DoraError(
                     f"{wired.mark.file}:{wired.mark.line}:{wired.mark.column}: input {name!r} of "
@@ -53,7 +60,19 @@ def edges(dataflow: Dataflow, machine_of: Mapping[str, str]) -> tuple[Edge, ...]
                 layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
             output = str(source).split("/", 1)[1]
             quality = dataflow.nodes[source.node].quality(output)
-            found.append(Edge(source.node, output, node.id, name, layer, quality))
+            shares = node.deploy.has_replicas and wired.distribution != "broadcast"
+            found.append(
+                Edge(
+                    source.node,
+                    output,
+                    node.id,
+                    name,
+                    layer,
+                    quality,
+                    joined=dataflow.nodes[source.node].deploy.has_replicas,
+                    share=f"{node.id}/{name}" if shares else "",
+                )
+            )
     return tuple(found)
 
 
@@ -65,10 +84,15 @@ def inputs(node: Node, wiring: Iterable[Edge]) -> dict[str, InputConfig]:
 def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
     """An output that nobody reads uses no layer."""
     layers: dict[str, set[str]] = {name: set() for name in node.all_outputs}
+    shared = set()
     for edge in wiring:
         if edge.producer == node.id:
             layers[edge.output].add(edge.layer)
-    return {name: _output(node.quality(name), used) for name, used in layers.items()}
+            if edge.share and edge.layer == "zenoh":  # on a machine, who shares says so
+                shared.add(edge.output)
+    return {
+        name: _output(node.quality(name), used, name in shared) for name, used in layers.items()
+    }
 
 
 def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
@@ -76,22 +100,33 @@ def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
     return frozenset(edge.layer for edge in wiring if node in (edge.producer, edge.consumer))
 
 
-def crossing(wiring: Iterable[Edge], machine_of: Mapping[str, str]) -> frozenset[str]:
-    """The machines that some edge enters or leaves."""
+def crossing(
+    wiring: Iterable[Edge],
+    machine_of: Mapping[str, str],
+    replicas: Mapping[str, Collection[str]] | None = None,
+) -> frozenset[str]:
+    """The machines that some edge enters or leaves. `replicas`: where those of nodes are."""
+    its = replicas or {}
     found: set[str] = set()
     for edge in wiring:
-        ends = {machine_of[edge.producer], machine_of[edge.consumer]}
+        nodes = edge.producer, edge.consumer
+        ends = {machine for it in nodes for machine in its.get(it, (machine_of[it],))}
         if len(ends) > 1:
             found |= ends
     return frozenset(found)
 
 
-def _output(quality: Quality, layers: set[str]) -> OutputConfig:
+def _output(quality: Quality, layers: set[str], shared: bool) -> OutputConfig:
     """What only matters between machines is left out where nothing leaves this one, so that
     changing it does not restart the node."""
     if "zenoh" not in layers:
         return OutputConfig(layers=tuple(sorted(layers)))
-    return OutputConfig(layers=tuple(sorted(layers)), cache=quality.kept, priority=quality.priority)
+    return OutputConfig(
+        layers=tuple(sorted(layers)),
+        cache=quality.kept,
+        priority=quality.priority,
+        shared=shared,
+    )
 
 
 def _input(wired: Input, edge: Edge | None) -> InputConfig:
@@ -104,4 +139,7 @@ def _input(wired: Input, edge: Edge | None) -> InputConfig:
         interval=source.interval if isinstance(source, TimerSource) else None,
         timeout=wired.input_timeout,
         cache=edge.quality.kept if edge and edge.layer == "zenoh" else 0,
+        joined=edge.joined if edge else False,
+        share=edge.share if edge else "",
+        key=(wired.key or "") if edge and edge.share else "",
     )

@@ -23,17 +23,19 @@ from dora.compile.compile import Site, compile_dataflow
 from dora.compile.cores import cores_left, usable
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
+from dora.compile.replicas import instances
 from dora.compile.scheduling import not_allowed
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.coordinator.secrets import read_secrets, reference_key
-from dora.dataflow.model import Dataflow
+from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.hosts import Found
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, place
+from dora.placement.replicas import with_replicas
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 
 
@@ -79,16 +81,23 @@ async def prepare(
             machine: len(session.machine.cores or session.facts.cores)
             for machine, session in sessions.items()
         },
-        current={node: it.machine for node, it in summary.nodes.items()} if summary else {},
+        current=where_nodes_are(summary) if summary else {},
         found={machine: found_on(session, name) for machine, session in sessions.items()},
     )
     if summary:
         placement = _with_first_reasons(placement, summary)
-    hosts = {assignment.machine for assignment in placement.assignments.values()}
+    placement = with_replicas(
+        placement,
+        dataflow,
+        spreadable=len(inventory.machines) > 1,
+        candidates=lambda node: [it for it, session in sessions.items() if fits(node, session)],
+        current=where_replicas_are(summary) if summary else {},
+    )
+    hosts = {it.machine for it in instances(dataflow, placement)}
     taking_part = {machine: sessions[machine] for machine in sessions if machine in hosts}
     known = {**summary.routers} if summary else {}
-    wiring = edges(dataflow, placement.machines)
-    linked = crossing(wiring, placement.machines)
+    wiring = edges(dataflow, placement.machines, placement.scattered)
+    linked = crossing(wiring, placement.machines, placement.replicas)
     away = {machine: known[machine] for machine in linked - set(sessions) if machine in known}
     here = {machine: taking_part[machine] for machine in taking_part if machine in linked}
     routers, new_keys = await _routers(name, here, current, away)
@@ -224,13 +233,34 @@ async def _end_trials(session: Session, deployment: str) -> None:
         await session.look(deployment)
 
 
+def where_nodes_are(summary: DataflowSummary) -> dict[str, str]:
+    """Node -> its machine; of one with replicas that of the first."""
+    found = {summary.source(name): it.machine for name, it in reversed(list(summary.nodes.items()))}
+    return {name: found[name] for name in reversed(list(found))}
+
+
+def where_replicas_are(summary: DataflowSummary) -> dict[str, tuple[str, ...]]:
+    found = {it.replica_of for it in summary.nodes.values() if it.replica_of}
+    return {
+        node: tuple(summary.nodes[it].machine for it in summary.replicas(node)) for node in found
+    }
+
+
+def fits(node: Node, session: Session) -> bool:
+    """Whether a replica of the node may run there, by the inventory."""
+    machine, wanted = session.machine, node.deploy
+    labelled = all(machine.labels.get(key) == value for key, value in wanted.labels.items())
+    return labelled and wanted.machine in (None, machine.id)
+
+
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
     """A node that stays where it was placed keeps the reason of that decision: the same files
     give the same documents, however often they are deployed."""
+    first = {summary.source(name): it for name, it in reversed(list(summary.nodes.items()))}
     return Placement(
         {
-            node: replace(it, reason=summary.nodes[node].reason)
-            if STAYS in it.reason and summary.nodes[node].machine == it.machine
+            node: replace(it, reason=first[node].reason)
+            if STAYS in it.reason and node in first and first[node].machine == it.machine
             else it
             for node, it in placement.items()
         }
@@ -279,15 +309,21 @@ async def _secrets(
     name: str, dataflow: Dataflow, placement: Placement, sessions: Mapping[str, Session]
 ) -> tuple[dict[str, Told], dict[str, dict[str, bytes]]]:
     """What each node is told, and the files that its machine must have for that."""
-    machines = {node: placement.assignments[node].machine for node in dataflow.nodes}
-    nodes = [node for node in dataflow.nodes if machines[node] in sessions]
+    here = [it for it in instances(dataflow, placement) if it.machine in sessions]
+    machines = {it.node.id: it.machine for it in here}
+    nodes = list(dict.fromkeys(it.of.id for it in here))
     contents = await asyncio.to_thread(read_secrets, dataflow, nodes)
-    needing = [machine for machine in sessions if machine in {machines[it] for it in contents}]
+    needing = [
+        machine
+        for machine in sessions
+        if machine in {it.machine for it in here if it.of.id in contents}
+    ]
     asked = (reference_key(sessions[machine], name) for machine in needing)
     keys = dict(zip(needing, await asyncio.gather(*asked), strict=True))
     told = {
-        node: tell(dataflow.nodes[node], it, keys[machines[node]][0])
-        for node, it in contents.items()
+        it.node.id: tell(it.of, contents[it.of.id], keys[it.machine][0])
+        for it in here
+        if it.of.id in contents
     }
     files: dict[str, dict[str, bytes]] = {machine: {} for machine in sessions}
     for node, it in told.items():

@@ -26,6 +26,7 @@ from deploy.supervisor.probe import facts as probe
 from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import ROUTER
 from dora.compile.packaging import InPlace
+from dora.compile.replicas import instances
 from dora.compile.secrets import Contents, tell, with_secrets
 from dora.coordinator.secrets import read_secrets
 from dora.dataflow.model import Dataflow
@@ -171,7 +172,11 @@ def _profile(
     placement = Placement({node: Assignment(HERE, "dora run") for node in dataflow.nodes})
     sites = {HERE: Site(machine, facts)}
     key = secrets.token_bytes(KEY_SIZE)
-    told = {node: tell(dataflow.nodes[node], it, key) for node, it in contents.items()}
+    told = {
+        it.node.id: tell(it.of, contents[it.of.id], key)
+        for it in instances(dataflow, placement)
+        if it.of.id in contents
+    }
     deployment = compile_dataflow(name, dataflow, placement, sites, {}, InPlace())
     deployment = with_secrets(deployment, told)
     workshop = Workshop(cache=Path(root) / "cache")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.document import Checked, Document, DocumentPath, shown, suggest
+from dora.dataflow.autoscale import autoscale_of
 from dora.dataflow.edges import inputs_of, outputs_of
 from dora.dataflow.environment import env_of
 from dora.dataflow.ids import node_id
@@ -304,6 +305,9 @@ class Builder:
             devices=tuple(dict.fromkeys(given.get("devices", ()))),
             mark=self.report.mark(path),
             marks={key: self.report.mark((*path, key)) for key in given},
+            replicas=given.get("replicas"),
+            spread=given.get("spread", False),
+            autoscale=autoscale_of(self.report, path, given),
         )
 
     def _core_kind(self, path: DocumentPath, given: Values) -> Any:

@@ -40,6 +40,8 @@ def inputs_of(
                 queue_policy=long.get("queue_policy", "drop_oldest"),
                 input_timeout=long.get("input_timeout"),
                 deadline=long.get("deadline"),
+                distribution=long.get("distribution"),
+                key=long.get("key"),
             )
     return inputs
 

@@ -12,6 +12,7 @@ QueuePolicy = Literal["drop_oldest", "backpressure"]
 Scheduler = Literal["fifo", "priority", "edf"]
 LayerChoice = Literal["auto", "zenoh", "shm"]
 Delivery = Literal["drop", "reliable"]
+Distribution = Literal["balance", "broadcast"]
 Priority = Literal["realtime", "high", "normal", "bulk"]
 
 
@@ -75,6 +76,8 @@ class Input:
     queue_policy: QueuePolicy = "drop_oldest"
     input_timeout: float | None = None  # seconds
     deadline: float | None = None  # seconds; of an operator's input
+    distribution: Distribution | None = None  # among replicas; unset: balance
+    key: str | None = None  # the parameter of which equal values are kept in order
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,18 @@ class Realtime:
 
 
 @dataclass(frozen=True)
+class Autoscale:
+    """As many replicas as the load asks for. `target_queue`: messages before each of them;
+    `target_cpu`: the share of a core that each is to use. `cooldown` in seconds."""
+
+    min: int
+    max: int
+    target_queue: float | None = None
+    target_cpu: float | None = None
+    cooldown: float = 10.0
+
+
+@dataclass(frozen=True)
 class Deploy:
     """The `deploy:` block of a node: wishes and limits for placement."""
 
@@ -141,6 +156,19 @@ class Deploy:
     devices: tuple[str, ...] = ()  # paths below /dev that the machine must have; globs
     mark: Mark | None = None
     marks: Mapping[str, Mark] = field(default_factory=dict, compare=False)  # key -> its value
+    replicas: int | None = None
+    spread: bool = False  # over machines
+    autoscale: Autoscale | None = None
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether there may be several of it; also if there is one at the moment."""
+        return self.replicas is not None or self.autoscale is not None
+
+    @property
+    def least(self) -> int:
+        """How many there are at first."""
+        return self.autoscale.min if self.autoscale is not None else self.replicas or 1
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ Schema = dict[str, Any]
 
 MOST_KEPT = 1_000_000  # messages of a reliable output
 
+MOST_REPLICAS = 100
+
 LEVELS = ["stdout", "trace", "debug", "info", "warn", "error"]
 
 
@@ -83,7 +85,15 @@ _INPUT: Schema = {
     },
 }
 _OPERATOR_INPUT: Schema = {**_INPUT, "schema": {**_INPUT["schema"], "deadline": {"coerce": _time}}}
-_INPUTS: Schema = {"type": "dict", "valuesrules": _INPUT}
+_NODE_INPUT: Schema = {
+    **_INPUT,
+    "schema": {
+        **_INPUT["schema"],
+        "distribution": {"allowed": ["balance", "broadcast"]},
+        "key": {"type": "string", "empty": False},
+    },
+}
+_INPUTS: Schema = {"type": "dict", "valuesrules": _NODE_INPUT}
 _OPERATOR_INPUTS: Schema = {"type": "dict", "valuesrules": _OPERATOR_INPUT}
 _OUTPUTS: Schema = {"type": "list", "schema": {"coerce": text}}
 _LEVEL: Schema = {"allowed": LEVELS}
@@ -186,8 +196,18 @@ _DEPLOY: dict[str, Schema] = {
     "near": {"coerce": text},
     "apart": {"coerce": _texts},
     "devices": {"coerce": _devices},
-    "replicas": {"unsupported": "write the node down as often as it is to run"},
-    "autoscale": {"unsupported": "write the node down as often as it is to run"},
+    "replicas": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
+    "spread": {"type": "boolean"},
+    "autoscale": {
+        "type": "dict",
+        "schema": {
+            "min": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
+            "max": {"type": "integer", "min": 1, "max": MOST_REPLICAS, "required": True},
+            "target_queue": {"coerce": _positive},
+            "target_cpu": {"coerce": _positive},
+            "cooldown": {"coerce": duration},
+        },
+    },
     "distribute": {"unsupported": "code is always copied over SSH"},
 }
 

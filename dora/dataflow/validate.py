@@ -9,6 +9,7 @@ from deploy.document import shown, suggest
 from deploy.errors import Issue
 from dora.dataflow.graph import cycles_within, unreached, vertices
 from dora.dataflow.model import Dataflow, Mark, Node, OutputSource
+from dora.dataflow.replication import check_replicas
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Found:
 def validate(dataflow: Dataflow) -> Found:
     """Everything that is wrong or doubtful about the graph."""
     cycle_errors, cycle_warnings = _starvation(dataflow)
-    errors = [*cycle_errors, *_near(dataflow), *_apart(dataflow)]
+    errors = [*cycle_errors, *_near(dataflow), *_apart(dataflow), *check_replicas(dataflow)]
     warnings = [*cycle_warnings, *_unread(dataflow), *_undeclared(dataflow), *_silent(dataflow)]
     warnings += _unscheduled(dataflow)
     return Found(tuple(sorted(errors)), tuple(sorted(warnings)))

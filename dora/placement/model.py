@@ -19,6 +19,9 @@ class Placement(Mapping[str, Assignment]):
     """Node -> its assignment, in the order of the flow file."""
 
     assignments: Mapping[str, Assignment] = field(default_factory=dict)
+    # Of nodes with replicas: the machine of each, and which nodes' may be on several machines.
+    replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scattered: frozenset[str] = frozenset()
 
     def __getitem__(self, node: str) -> Assignment:
         return self.assignments[node]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 NODE_CONFIG = "DORA_NODE_CONFIG"  # environment variable: the text itself, or @ and its file's path
+REPLICA = "DORA_REPLICA"  # environment variable: which of the node's replicas this is
 IN_FILE = "@"
 LONGEST_IN_ENVIRONMENT = 64_000  # bytes; Linux takes 128 KiB for one variable
 
@@ -27,6 +28,9 @@ class InputConfig:
     """`source` is `node/output` (with the operator in between for runtimes) or a timer.
 
     `layer` names the communication layer that brings it: `zenoh`, `shm`, `memory`, or `timer`.
+    `joined`: the source is a node with replicas, however many. `share`: replicas of the node that
+    this is an input of get each message once among them, with equal values of the parameter `key`
+    in order; empty: each gets all.
     """
 
     source: str
@@ -36,6 +40,9 @@ class InputConfig:
     interval: int | None = None  # of a timer, nanoseconds
     timeout: float | None = None  # seconds without a message until INPUT_CLOSED
     cache: int = 0  # of the output, if it is reliable
+    joined: bool = False
+    share: str = ""  # `<node>/<input>`
+    key: str = ""
 
 
 def source_of(wired: InputConfig) -> str:
@@ -43,17 +50,23 @@ def source_of(wired: InputConfig) -> str:
     return wired.source.split("/", 1)[0]
 
 
+def replica_name(node: str, replica: int) -> str:
+    """What a replica of a node is called: its unit, its log, its folder."""
+    return f"{node}.{replica}"
+
+
 @dataclass(frozen=True, slots=True)
 class OutputConfig:
     """`layers`: over which layers somebody may listen.
 
     With a `cache` the output is reliable between machines: so many messages are kept for readers
-    that missed them.
+    that missed them. `shared`: some readers are replicas that share it.
     """
 
     layers: tuple[str, ...] = ("zenoh",)
     cache: int = 0
     priority: str = NORMAL
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,11 @@ class NodeConfig:
     documents: str | None = None  # folder of the deployment's documents on this machine
     state: str | None = None  # folder for what the deployment's nodes keep on this machine
     barrier: float = 10.0  # seconds to wait for those who read our outputs
+    replica: int = 0  # which of the replicas of a node this is, from 1; 0: it has none
 
     def to_text(self) -> str:
         data = asdict(self)
+        del data["replica"]  # all replicas have the same text
         for edge in (*data["inputs"].values(), *data["outputs"].values()):
             for key, default in _LATER.items():
                 if key in edge and edge[key] == default:
@@ -90,7 +105,13 @@ class NodeConfig:
                 raise ValueError(f"${NODE_CONFIG} names a file that cannot be read: {error}") from (
                     error
                 )
-        return cls.from_text(text)
+        config = cls.from_text(text)
+        replica = environ.get(REPLICA, "")
+        return config.of(int(replica)) if replica.isascii() and replica.isdigit() else config
+
+    def of(self, replica: int) -> NodeConfig:
+        """For one replica of the node."""
+        return replace(self, node=replica_name(self.node, replica), replica=replica)
 
     @classmethod
     def from_text(cls, text: str) -> NodeConfig:
@@ -109,4 +130,11 @@ class NodeConfig:
 
 # Keys that came later: left out while they say nothing, so that the text of a configuration that
 # does not use them, and thereby the node's process, stays what it was.
-_LATER = {"cache": 0, "priority": NORMAL}
+_LATER = {
+    "cache": 0,
+    "priority": NORMAL,
+    "joined": False,
+    "share": "",
+    "key": "",
+    "shared": False,
+}

@@ -24,6 +24,7 @@ class NodeSummary:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     restart: str = "never"
+    replica_of: str = ""  # the node, if this is one of its replicas
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,19 @@ class DataflowSummary:
     routers: Mapping[str, RouterSummary] = field(default_factory=dict)  # machine -> router
     descriptor: Mapping[str, Any] = field(default_factory=dict)
 
+    def source(self, node: str) -> str:
+        """As inputs name it: a replica goes by the name of its node."""
+        summary = self.nodes.get(node)
+        return (summary.replica_of if summary else "") or node
+
+    def replicas(self, node: str) -> tuple[str, ...]:
+        """The names of the replicas that a node has, by their index; none if it has no replicas."""
+        found = (name for name, it in self.nodes.items() if it.replica_of == node)
+        return tuple(sorted(found, key=lambda name: int(name.rpartition(".")[2])))
+
     def consumers(self, node: str) -> frozenset[str]:
         """The nodes that read an output of `node`."""
+        node = self.source(node)
         return frozenset(
             name
             for name, summary in self.nodes.items()
@@ -57,12 +69,13 @@ class DataflowSummary:
         """How many inputs of each other node on the machine of `node` read each of these outputs:
         (reader, output). A runtime listens once, for however many of its operators."""
         found: Counter[tuple[str, str]] = Counter()
+        source_node = self.source(node)
         for name, summary in self.nodes.items():
             if name == node or summary.machine != self.nodes[node].machine:
                 continue
             for wired, source in summary.inputs.items():
                 producer, _, output = source.partition("/")
-                if producer != node or output not in outputs:
+                if producer != source_node or output not in outputs:
                     continue
                 if "/" in wired:
                     found[name, output] = 1
@@ -71,7 +84,11 @@ class DataflowSummary:
         return found
 
     def to_text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, indent=1)
+        data = asdict(self)
+        for node in data["nodes"].values():
+            if not node["replica_of"]:
+                del node["replica_of"]
+        return json.dumps(data, sort_keys=True, indent=1)
 
     @classmethod
     def from_text(cls, text: str) -> DataflowSummary:

@@ -27,6 +27,7 @@ from dora.metadata import to_json
 
 logger = logging.getLogger("dora")
 
+LINGER = 5.0  # s that the end of a route waits for replicas to take what is theirs
 PATIENCE = 1.0  # s that a sender waits for room in a full pool, if a reader asked for backpressure
 
 _SHORT_COPY = 64 * 1024  # up to here the lock is held while copying: to take it twice costs more
@@ -121,6 +122,7 @@ class ShmPublisher:
 
     def finish(self, error: str | None = None) -> None:
         """With an error, readers hear it when the layer says why the node leaves."""
+        self._linger()
         with self._lock:
             if self.closed:
                 return
@@ -134,6 +136,19 @@ class ShmPublisher:
             logger.warning(
                 "%s: later readers will not learn of its end: %s", self._route.name, error
             )
+
+    def _linger(self) -> None:
+        """What waits for a replica, since another one is at its key, is given before the end."""
+        deadline = time.monotonic() + LINGER
+        while True:
+            with self._lock:
+                waiting = sum(len(it.waiting) for it in self._route.groups if it.lanes)
+            if not waiting or self.closed:
+                return
+            if time.monotonic() > deadline:
+                logger.warning("%s: %d messages found no replica", self._route.name, waiting)
+                return
+            time.sleep(_POOL_LOOK)
 
     def allocate(self, nbytes: int) -> Loan | None:
         """A part of the shared memory to fill in place; None if there is no room.

@@ -1,0 +1,59 @@
+"""Checks of what a dataflow says about replicas. Pure; laptop only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from deploy.errors import Issue
+from dora.dataflow.graph import DYNAMIC
+from dora.dataflow.model import Dataflow, Input, Node, OutputSource
+
+
+def check_replicas(dataflow: Dataflow) -> Iterator[Issue]:
+    for node in dataflow.nodes.values():
+        replicated = node.deploy.has_replicas
+        for wired in node.all_inputs.values():
+            yield from _input(node, wired, replicated)
+        if node.deploy.spread and not replicated:
+            mark = node.deploy.marks.get("spread", node.mark)
+            yield mark.issue(f"`spread` is for replicas, and {node.id} has none", "add `replicas:`")
+        if replicated:
+            yield from _node(dataflow, node)
+
+
+def _node(dataflow: Dataflow, node: Node) -> Iterator[Issue]:
+    mark = node.deploy.marks.get("replicas", node.deploy.marks.get("autoscale", node.mark))
+    if node.operators:
+        yield mark.issue(
+            f"{node.id} hosts operators, which cannot have replicas yet",
+            "write them as nodes of their own, or the runtime down as often as it is to run",
+        )
+    if node.path == DYNAMIC:
+        yield mark.issue(f"{node.id} is started by somebody else, as often as they like")
+    for other in dataflow.nodes.values():
+        if re.fullmatch(re.escape(node.id) + r"\.[0-9]+", other.id):
+            message = f"{other.id} is what a replica of {node.id} is called"
+            yield other.mark.issue(message, "choose another id")
+
+
+def _input(node: Node, wired: Input, replicated: bool) -> Iterator[Issue]:
+    for key, value in (("distribution", wired.distribution), ("key", wired.key)):
+        if value is None:
+            continue
+        if not replicated:
+            yield wired.mark.issue(
+                f"`{key}` of input {wired.name!r} is for replicas, and {node.id} has none",
+                "add `replicas:` to its `deploy:`",
+            )
+        elif not isinstance(wired.source, OutputSource) and value != "broadcast":
+            yield wired.mark.issue(
+                f"input {wired.name!r} of {node.id} is a timer, which every replica gets",
+                f"remove `{key}`",
+            )
+    if wired.distribution == "broadcast" and wired.key is not None:
+        yield wired.mark.issue(
+            f"every replica gets all of input {wired.name!r} of {node.id}: there is nothing "
+            "to keep together by a `key`",
+            "remove one of `key` and `distribution: broadcast`",
+        )
