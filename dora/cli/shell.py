@@ -51,7 +51,7 @@ def _become_shell(machine: Machine, words: tuple[str, ...]) -> None:
 
     home = data_home() / "dora" / "embedded" / machine.id
     shell = os.environ.get("SHELL", "/bin/sh")
-    argv = list(words) or [shell]
+    argv = ["/bin/sh", "-c", words[0]] if len(words) == 1 else list(words) or [shell]
     try:
         home.mkdir(parents=True, exist_ok=True)
         os.chdir(home)
