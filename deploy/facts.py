@@ -55,6 +55,7 @@ class Facts:
     pinned: tuple[Pinned, ...] = ()
     realtime: int = 0
     nice: int = 0
+    metrics: tuple[str, int] | None = None  # where the supervisor serves figures: address, port
     devices: tuple[str, ...] | None = None  # paths below /dev; None: an older agent, nobody knows
     pause: Mapping[str, Any] | None = None  # {owner, reason, since, ...} while somebody paused it
 
@@ -105,6 +106,7 @@ class Facts:
                 ),
                 realtime=int(scheduling.get("realtime", 0)),
                 nice=int(scheduling.get("nice", 0)),
+                metrics=_place(data.get("metrics")),
                 devices=None if data.get("devices") is None else tuple(map(str, data["devices"])),
                 pause=None if data.get("pause") is None else dict(data["pause"]),
             )
@@ -112,6 +114,10 @@ class Facts:
             raise MachineError(
                 machine, f"its facts make no sense ({type(error).__name__}: {error})"
             ) from error
+
+
+def _place(data: Mapping[str, Any] | None) -> tuple[str, int] | None:
+    return None if data is None else (str(data["bind"]), int(data["port"]))
 
 
 def _three(version: str) -> tuple[int, int, int]:

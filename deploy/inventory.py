@@ -22,6 +22,8 @@ from deploy.errors import InventoryError, Issue
 from deploy.inventory_schema import is_archive, schema
 
 EMBEDDED = "embedded"
+LOOPBACK = "127.0.0.1"
+METRICS_PORT = 9464  # what OpenTelemetry's exporters for Prometheus use
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Machine:
     index_urls: tuple[str, ...] = field(default=(), repr=False)  # with passwords, if they have any
     store: str | None = None
     optional: bool = False
+    metrics: tuple[str, int] | None = None  # where its supervisor serves figures: address, port
     link: float | None = None  # bytes a second between it and other machines
     line: int = field(default=0, compare=False, repr=False)
 
@@ -167,9 +170,14 @@ def _machine(
         index_urls=tuple(values.get("index_urls", ())),
         store=values.get("store"),
         optional=values.get("optional", False),
+        metrics=_metrics(values.get("metrics")),
         link=values.get("link"),
         line=line,
     )
+
+
+def _metrics(given: Mapping[str, Any] | None) -> tuple[str, int] | None:
+    return None if given is None else (given.get("bind", LOOPBACK), given.get("port", METRICS_PORT))
 
 
 def _notes(document: Document, root: dict[str, Any]) -> Iterator[Issue]:

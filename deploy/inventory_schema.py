@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -85,6 +86,15 @@ def _folder(value: object) -> str:
     return folder.rstrip("/") or "/"
 
 
+def _address(value: object) -> str:
+    try:
+        return str(ipaddress.ip_address(text(value)))
+    except ValueError:
+        raise ValueError(
+            "an address of the machine, 127.0.0.1 for itself alone, 0.0.0.0 for all"
+        ) from None
+
+
 def _tag(value: object) -> str:
     tag = text(value)
     if not re.match(r"[^\s@!,*?\[-][^\s@!,*?\[]*\Z", tag):
@@ -106,6 +116,13 @@ _SHARED: dict[str, Any] = {
     "store": {"coerce": _folder},
     "optional": {"type": "boolean"},
     "link": {"coerce": bandwidth},
+    "metrics": {
+        "type": "dict",
+        "schema": {
+            "port": {"type": "integer", "min": 1, "max": 65535},
+            "bind": {"coerce": _address},
+        },
+    },
 }
 _MACHINE: dict[str, Any] = {
     "host": {"coerce": _host},

@@ -44,30 +44,34 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     restart      deployment, unit, force?
     reload       deployment, unit, what   reloaded: true, false if the unit goes on as it is, null
                                           if it does not listen or does not answer in time
+    metrics      port (null), bind        metrics: {bind, port} | null: where figures of all units
+                                          are served by HTTP from now on, also after a reboot
     watch        deployment?              lines without end: the first has `units` with all states,
                                           later ones those that changed, or `heartbeat`: time
     logs         deployment, units?, tail?, follow?, since? (epoch), ago? (seconds), level?
                                           {"ok": true}, then lines {unit, line, time, level};
                                           without `follow` then {"end": true} and no more, with it
                                           {"live": true} before the first new one
+    store                                 {"ok": true}; then the connection is that of a process
+                                          of the machine's store, see `deploy.store.serve`
     upgrade      agent, python?           goes on as that agent; connections drop, units run on
 
 A unit's state: deployment, name, state, pid, since (epoch), restarts_at (epoch, while it waits to
-be started again), restarts, exit ({code} | {signal} |
-null; with `reason` if it was killed for one: "watchdog", "memory" with `used` and `limit` in bytes,
-"oom"), error, last_lines (of its log, at its last end if that was an error: 20 lines, 4 KiB at
-most), cores and scheduling ({policy, priority, nice}), read back from the kernel, shortfall (how
-that is not what it asks for: text | null), rss, memory_peak (bytes), cpu (a share of one core since
-the look before; these are null until there was a look), memory_limit, ready, late (not ready in its
-start_timeout), health (of its health commands, while it is on trial: {state: running | passed |
-failed, error, last_lines} | null), generation, fingerprint. In `watch` one that has gone has state
-"gone".
+be started again), restarts, exit ({code} | {signal} | null; with `reason` if it was killed for one:
+"watchdog", "memory" with `used` and `limit` in bytes, "oom"), error, last_lines (of its log, at its
+last end if that was an error: 20 lines, 4 KiB at most), cores and scheduling ({policy, priority,
+nice}), read back from the kernel, shortfall (how that is not what it asks for: text | null), rss,
+memory_peak (bytes), cpu (a share of one core since the look before), cpu_seconds (these are null
+until there was a look), memory_limit, ready, late (not ready in its start_timeout), health (of its
+health commands, while it is on trial: {state: running | passed | failed, error, last_lines} |
+null), generation, fingerprint. In `watch` one that has gone has state "gone".
 With a `confirm_timeout` (seconds) an activated generation is on trial: unless it is confirmed in
 that time, the machine goes back to `previous` by itself, or to nothing.
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
-cores_taken (with clashes: others are pinned to cores of the profile), held (with holds), updating
-(it cannot be paused while it is switched), missing_paths (with paths), unknown (no such deployment
-or unit), gone_back (with current), not_pending (with current), upgrade_failed, io, internal.
+cores_taken (with clashes: others are pinned to cores of the profile), metrics (nobody can listen
+there), held (with holds), updating (it cannot be paused while it is switched), missing_paths (with
+paths), unknown (no such deployment or unit), gone_back (with current), not_pending (with current),
+upgrade_failed, io, internal.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import AGENT_HASH, Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.locks import Locks
+from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.operations import Operations
 from deploy.supervisor.process import base_environment, remove
 from deploy.supervisor.session import Session
@@ -118,12 +119,14 @@ class Daemon:
             units=lambda: [key for key, slot in self._engine.units.slots.items() if slot.pid],
             clock=time.time,
         )
+        self._metrics = Metrics(self.layout, self._engine, self.agent)
         self._operations = Operations(
             self._engine,
             self._deployments,
             self._switch,
             locks,
             self._updates,
+            self._metrics,
             agent=self.agent,
             upgrade=self._upgrade,
             stay=self._stay,
@@ -135,10 +138,12 @@ class Daemon:
         log.info(
             "supervisor %s of %s is up (pid %d)", self.agent[:12], self.layout.root, os.getpid()
         )
+        await self._metrics.start()
         self._look()
         self._refresh_launcher()
         await self._ended.wait()
         server.close()
+        self._metrics.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

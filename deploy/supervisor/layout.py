@@ -77,6 +77,11 @@ class Layout:
         """The note that somebody paused this machine; it survives a reboot."""
         return self.root / "paused.json"
 
+    @property
+    def metrics(self) -> Path:
+        """Where this machine's figures are served, if anywhere; it survives a reboot."""
+        return self.root / "metrics.json"
+
     # units
     def state(self, deployment: str, unit: str) -> Path:
         return self.root / "state" / deployment / unit

@@ -14,6 +14,7 @@ from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.locks import EVERYTHING, Locks
+from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.pinning import clashes
 from deploy.supervisor.probe import facts
 from deploy.supervisor.process import boot_id
@@ -46,6 +47,7 @@ class Operations:
         switch: Switch,
         locks: Locks,
         updates: Updates,
+        metrics: Metrics,
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
@@ -85,6 +87,7 @@ class Operations:
             "restart": self._restart,
             "reload": self._reload,
             "upgrade": self._do_upgrade,
+            "metrics": metrics.answer,
             **Updating(updates, locks).table,
         }
 
@@ -92,7 +95,7 @@ class Operations:
         """Raises Refusal."""
         operation = self._table.get(request.op)
         if operation is None:
-            known = ", ".join([*self._table, "watch", "logs"])
+            known = ", ".join([*self._table, "watch", "logs", "store"])
             raise Refusal("unknown_op", f"unknown op {request.op[:60]!r}; there are: {known}")
         try:
             return {"ok": True, **await operation(request, session)}

@@ -18,6 +18,7 @@ from deploy.supervisor.client import ask
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
+from deploy.supervisor.metrics import read_place
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
 from deploy.supervisor.scheduling import allowed
 from deploy.supervisor.secrets import Secrets
@@ -44,7 +45,7 @@ def facts(
     With `deployment`, `seen` has its current generation and certificates, for who will ask next.
     `supervisor` is what the supervisor says of itself, when it is the one who calls this.
     """
-    pause = read_pause(layout)
+    pause, metrics = read_pause(layout), read_place(layout)
     return {
         **({} if deployment is None else {"seen": seen(layout, deployment)}),
         "arch": platform.machine(),
@@ -69,6 +70,7 @@ def facts(
         "deployments": Deployments(layout).summary(),
         "devices": devices(Path("/dev")),
         "pause": None if pause is None else pause.to_json(),
+        "metrics": None if metrics is None else metrics._asdict(),
         "free_ports": free_ports(),
     }
 

@@ -52,14 +52,20 @@ class Rounds:
         self._timer.cancel()
 
     def figures(self, key: Key) -> Dict[str, Any]:
-        """`rss`, `cpu`, `memory_peak` of a unit's record; null where they are not known."""
+        """`rss`, `cpu`, `cpu_seconds`, `memory_peak` of a unit's record; null where they are not
+        known."""
         slot = self._slots.get(key)
         usage = self._meter.usage(key, slot.pid) if slot is not None and slot.pid else None
         if usage is None:
-            return {"rss": None, "cpu": None, "memory_peak": None}
+            return dict.fromkeys(("rss", "cpu", "cpu_seconds", "memory_peak"))
         peak = self._groups.peak(key) if self._groups is not None else None
         cpu = None if usage.cpu is None else round(usage.cpu, 3)
-        return {"rss": usage.rss, "cpu": cpu, "memory_peak": max(usage.peak, peak or 0)}
+        return {
+            "rss": usage.rss,
+            "cpu": cpu,
+            "cpu_seconds": round(usage.seconds, 2),
+            "memory_peak": max(usage.peak, peak or 0),
+        }
 
     def refresh(self) -> None:
         """Looks again, if the last look was long ago."""

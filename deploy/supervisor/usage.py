@@ -31,11 +31,13 @@ class Watched(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """`cpu` is a share of one core since the look before; None at the first look."""
+    """`cpu` is a share of one core since the look before; None at the first look. `seconds` of CPU
+    are those since the process started."""
 
     rss: int
     cpu: Optional[float]
     peak: int  # the highest `rss` of all looks
+    seconds: float = 0.0
 
 
 class Excess(NamedTuple):
@@ -90,17 +92,22 @@ class Meter:
     def _note(self, key: Key, pid: int, reading: Reading, now: float) -> None:
         last = self._last.get(key)
         if last is None or last.pid != pid:
-            self._last[key] = _Last(pid, now, reading.cpu, Usage(reading.rss, None, reading.rss))
+            self._last[key] = _Last(pid, now, reading.cpu, _first(reading))
             return
         peak = max(last.usage.peak, reading.rss)
         passed = now - last.time
         if passed < SHORTEST:
-            last.usage = Usage(reading.rss, last.usage.cpu, peak)
+            last.usage = last.usage._replace(rss=reading.rss, peak=peak)
             return
         # less than before: a child ended and nobody waited for it, which loses what it had used
         share = max(0.0, reading.cpu - last.cpu) / passed
-        last.usage = Usage(reading.rss, share, peak)
+        seconds = max(reading.cpu, last.usage.seconds)
+        last.usage = Usage(reading.rss, share, peak, seconds)
         last.time, last.cpu = now, reading.cpu
+
+
+def _first(reading: Reading) -> Usage:
+    return Usage(reading.rss, None, reading.rss, reading.cpu)
 
 
 def read_groups(groups: Collection[int], proc: Path = Path("/proc")) -> Dict[int, Reading]:

@@ -14,6 +14,7 @@ from deploy.apply import apply
 from deploy.batches import Serial
 from deploy.errors import MachineError
 from deploy.events import Emit, MachineFailed, ignore
+from deploy.metering import serve_metrics
 from deploy.plan import Plan
 from deploy.profile import Profile
 from deploy.proof import health
@@ -98,9 +99,11 @@ async def carry_out(
     async def ready(machine: str) -> MachineResult | None:
         """The result of a machine on which nothing is to be done."""
         session = sessions[machine]
-        if not session.runs_our_supervisor:
+        before = session.runs_our_supervisor
+        if not before:
             await session.start_supervisor()  # an older one is upgraded before anything is asked
-        elif rows[machine].up_to_date:
+        await serve_metrics(session)
+        if before and rows[machine].up_to_date:
             return await _already(session, plan.deployment, rows[machine].wanted)
         return None
 

@@ -189,3 +189,13 @@ def test_an_archive_lies_beside_the_inventory_and_needs_another_python(tmp_path:
     assert pythons == [it.agent_python for it in machines.values()]
     assert [1, 1, 1, 0] == [len(it.index_urls) for it in machines.values()]
     assert "hush" not in repr(machines)
+
+
+def test_metrics_are_for_the_machine_itself_unless_it_is_said() -> None:
+    """Off without a word; on loopback with one; elsewhere where an address is named."""
+    machines = loads(
+        "machines: {a: , b: {metrics: {}}, c: {metrics: {port: 9100, bind: 0.0.0.0}}}"
+    ).machines
+    assert [None, ("127.0.0.1", 9464), ("0.0.0.0", 9100)] == [
+        machine.metrics for machine in machines.values()
+    ]

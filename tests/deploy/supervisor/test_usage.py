@@ -70,7 +70,7 @@ def test_a_new_process_begins_anew() -> None:
     meter.look({A: Watched(7)}, 1)
     assert None is meter.usage(A, 8)
     meter.look({A: Watched(8)}, 3)
-    assert Usage(5, None, 5) == meter.usage(A, 8)
+    assert Usage(5, None, 5, 1.0) == meter.usage(A, 8)
     meter.look({}, 4)
     assert None is meter.usage(A, 8)
 
