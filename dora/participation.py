@@ -134,7 +134,12 @@ class Participation:
         sent = dict(self._sent)
         for name in self.shortcuts:
             sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
-        return self._tell(Traffic.of(self.stream.traffic(), sent))
+        sizes = {
+            name: max((getattr(it, "size", 0) for it in publishers), default=0)
+            for name, publishers in self._publishers.items()
+            if sent[name]
+        }
+        return self._tell(Traffic.of(self.stream.traffic(), sent, sizes))
 
     def end_dataflow(self) -> bool:
         """Asks all nodes of the dataflow to end, and not to come back; this one, too. Machines

@@ -29,13 +29,20 @@ class Group:
 @dataclass(frozen=True)
 class Situation:
     """All that a decision is made of. `running`: node -> the machine where it runs now; `usage`:
-    node -> the cores that it was seen to use."""
+    node -> the cores that it was seen to use; `platforms`: node -> the one architecture that its
+    files are for."""
 
     nodes: Sequence[str]
     hosts: Sequence[Host]
     flows: Sequence[Flow] = ()
     running: Mapping[str, str] | None = None
     usage: Mapping[str, float] | None = None
+    platforms: Mapping[str, str] | None = None
+
+    def at(self, groups: Sequence[Group], machine_of: Mapping[str, str]) -> tuple[int, ...]:
+        """The host of each group, of nodes that are on machines."""
+        index = {host.id: number for number, host in enumerate(self.hosts)}
+        return tuple(index[machine_of[group.nodes[0]]] for group in groups)
 
 
 def groups_of(nodes: Iterable[str], wishes: Iterable[Wish]) -> tuple[Group, ...]:

@@ -18,7 +18,7 @@ from dora.placement.solve import solve
 from dora.placement.traffic import Measured, flows
 from dora.placement.wishes import Wish, amount, lacks, matches, wishes_of
 
-__all__ = ["STAYS", "place"]
+__all__ = ["STAYS", "decide", "place", "situation_of"]
 
 
 def place(
@@ -50,12 +50,45 @@ def place(
     Raises PlacementError, with an issue for every node that fits nowhere, or for each of the wishes
     that cannot be granted together.
     """
-    hosts = hosts_of(machines, available, found or {})
-    wishes = wishes_of(dataflow, platforms)
-    groups = groups_of(dataflow.nodes, wishes)
-    situation = Situation(
-        tuple(dataflow.nodes), hosts, flows(dataflow, measured), current or {}, usage or {}
+    situation = situation_of(
+        dataflow,
+        machines,
+        available=available,
+        current=current,
+        found=found,
+        measured=measured,
+        usage=usage,
+        platforms=platforms,
     )
+    return decide(dataflow, situation, keep=keep)
+
+
+def situation_of(
+    dataflow: Dataflow,
+    machines: Iterable[Listed],
+    *,
+    available: Mapping[str, int],
+    current: Mapping[str, str] | None = None,
+    found: Mapping[str, Found] | None = None,
+    measured: Measured | None = None,
+    usage: Mapping[str, float] | None = None,
+    platforms: Mapping[str, str] | None = None,
+) -> Situation:
+    """What `place` decides on, and what `explain` and `gain_of` tell of."""
+    return Situation(
+        tuple(dataflow.nodes),
+        hosts_of(machines, available, found or {}),
+        flows(dataflow, measured),
+        current or {},
+        usage or {},
+        platforms or {},
+    )
+
+
+def decide(dataflow: Dataflow, situation: Situation, *, keep: bool = True) -> Placement:
+    """As `place`."""
+    wishes = wishes_of(dataflow, situation.platforms)
+    groups = groups_of(dataflow.nodes, wishes)
     if issues := _unplaceable(dataflow, groups, situation):
         raise PlacementError(issues)
     for problem in (
@@ -70,16 +103,6 @@ def place(
             told = reasons(dataflow, groups, situation, solution.at)
             return Placement({node: told[node] for node in dataflow.nodes})
     raise PlacementError(_contradiction(dataflow, wishes, situation))
-
-
-def situation_of(
-    dataflow: Dataflow,
-    machines: Iterable[Listed],
-    available: Mapping[str, int],
-    found: Mapping[str, Found] | None = None,
-) -> Situation:
-    """What a decision would be made of; for explanations."""
-    return Situation(tuple(dataflow.nodes), hosts_of(machines, available, found or {}))
 
 
 def _unplaceable(

@@ -55,15 +55,22 @@ class Traffic:
     outputs: Mapping[str, int] = field(default_factory=dict)
     operators: Mapping[str, OperatorTraffic] = field(default_factory=dict)
     operator_states: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # bytes of each output's last message
 
     @classmethod
-    def of(cls, inputs: Mapping[str, InputTraffic], outputs: Mapping[str, int]) -> Traffic:
+    def of(
+        cls,
+        inputs: Mapping[str, InputTraffic],
+        outputs: Mapping[str, int],
+        sizes: Mapping[str, int] | None = None,
+    ) -> Traffic:
         return cls(
             received=sum(it.received for it in inputs.values()),
             sent=sum(outputs.values()),
             dropped=sum(it.dropped for it in inputs.values()),
             inputs=inputs,
             outputs=outputs,
+            sizes=sizes or {},
         )
 
     def to_text(self) -> str:
@@ -76,7 +83,9 @@ class Traffic:
         if self.operator_states:
             sums["operator_states"] = dict(self.operator_states)
         inputs = {name: [it.received, it.dropped] for name, it in self.inputs.items()}
-        edges = {"inputs": inputs, "outputs": dict(self.outputs)}
+        edges: dict[str, object] = {"inputs": inputs, "outputs": dict(self.outputs)}
+        if self.sizes:
+            edges["sizes"] = dict(self.sizes)
         operators = {name: it.to_json() for name, it in self.operators.items()}
         if not operators:
             text = _line({**sums, **edges})
@@ -107,6 +116,7 @@ class Traffic:
                 operator_states={
                     str(name): int(it) for name, it in data.get("operator_states", {}).items()
                 },
+                sizes={str(name): int(it) for name, it in data.get("sizes", {}).items()},
             )
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"not a node's traffic: {error}") from error

@@ -62,6 +62,7 @@ class ShmPublisher:
         self._pump = pump
         self.closed = False
         self.taken = 0
+        self.size = 0  # bytes of the last message
         self.shortcut = shortcut(pool, route, self)
 
     def __repr__(self) -> str:
@@ -74,6 +75,7 @@ class ShmPublisher:
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         """A message for which the pool has no room is dropped, counted and logged."""
         form, length, buffer, write = packed = self._pack(value)
+        self.size = length
         if not self._route.subscribers or self.closed:
             if self._route.groups and not self.closed:
                 self._share(packed, metadata, timestamp)
@@ -194,6 +196,7 @@ class ShmPublisher:
         width = arrow.WIDTHS[form]
         if loan.nbytes % width:
             raise ValueError(f"{loan.nbytes} bytes are no whole number of {form} elements")
+        self.size = loan.nbytes
         if self._route.groups:
             self.send(arrow.decode(form, loan.view()), metadata, timestamp)
             return

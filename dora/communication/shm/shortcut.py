@@ -23,10 +23,11 @@ SendOutput = TypeVar("SendOutput", bound=Callable[..., None])
 
 
 class Owner(Protocol):
-    """The publisher. `taken` counts how often the short way was."""
+    """The publisher. `taken` counts how often the short way was; `size` is the last one's bytes."""
 
     closed: bool
     taken: int
+    size: int
 
 
 class Shortcut(NamedTuple):
@@ -121,6 +122,7 @@ def with_shortcut(send_output: SendOutput) -> SendOutput:
                         except BlockingIOError:
                             subscriber.squeeze(subscriber.prefix + tail)
                     publisher.taken += 1
+                    publisher.size = length
                     return None
         except (ValueError, BufferError):
             pass  # its elements do not lie behind each other: nothing was copied

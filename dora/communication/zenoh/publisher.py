@@ -39,9 +39,11 @@ class ZenohPublisher:
         self._number = 0
         self._order = threading.Lock()  # several threads may send
         self._closed = False
+        self.size = 0  # bytes of the last message
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)
+        self.size = memoryview(buffer).nbytes
         with self._order:
             self._number += 1
             header = pack_data(form, metadata, timestamp, self._sender, self._number)
