@@ -40,11 +40,11 @@ async def command(
         if deployment is not None and found.sessions:
             only_deployment(found.sessions, deployment)
         result = await status(found, deployment)
-        out.result(_json(result), lambda console: _text(console, result))
+        out.result(status_json(result), lambda console: show_status(console, result))
         return exit_of(found)
 
 
-def _json(result: Status) -> dict[str, Any]:
+def status_json(result: Status) -> dict[str, Any]:
     return {
         "nodes": [
             {**_row(row), **_traffic(row), "ready": row.state == "running"}
@@ -69,9 +69,12 @@ def _traffic(row: NodeStatus) -> dict[str, Any]:
     return asdict(row.traffic)
 
 
-def _text(console: Console, result: Status) -> None:
+def show_status(console: Console, result: Status) -> None:
+    """The table, and below it what is to be known of machines."""
     _table(console, result)
     for machine, facts in result.machines.items():
+        if facts["link"] != "up":
+            console.print(f"[yellow]{machine}: {unknown_since(facts.get('since'))}[/yellow]")
         for deployment, lock in facts.get("locks", {}).items():
             since = time.strftime("%H:%M:%S", time.localtime(lock["since"]))
             owner = escape(str(lock["owner"]))
@@ -82,6 +85,15 @@ def _text(console: Console, result: Status) -> None:
             console.print(
                 f"[yellow]{machine}:[/yellow] {deployment}: generation {number} is on trial"
             )
+
+
+def unknown_since(since: float | None) -> str:
+    """Of a machine of which nothing is known since then, or ever."""
+    if since is None:
+        return "unknown; it has never answered this laptop"
+    today = time.localtime(since)[:3] == time.localtime()[:3]
+    form = "%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S"
+    return f"unknown since {time.strftime(form, time.localtime(since))}"
 
 
 def _table(console: Console, result: Status) -> None:

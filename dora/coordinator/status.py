@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ class NodeStatus:
     node: str
     state: str
     pid: int | None = None
-    since: float | None = None  # seconds since the epoch, by the machine's clock
+    since: float | None = None  # seconds since the epoch, by its clock; of `unknown`: by ours
     restarts_at: float | None = None  # when it is started again, as `since`
     restarts: int = 0
     cores: tuple[int, ...] = ()
@@ -66,6 +67,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
             return answer
         except MachineError as error:  # lost since we reached it, or cannot tell
             contact.unreachable[session.machine.id] = error
+            contact.last_seen[session.machine.id] = time.time()
             return [], []
 
     answers = await asyncio.gather(*(ask(session) for session in contact.sessions.values()))
@@ -82,6 +84,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
                         machine=node.machine,
                         node=name,
                         state="unknown",
+                        since=contact.last_seen.get(node.machine),
                         error=contact.unreachable[node.machine].reason,
                         reason=node.reason,
                     )
@@ -106,7 +109,12 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
         if name not in contact.unreachable
     }
     for name, error in contact.unreachable.items():
-        machines[name] = {"link": "down", "error": error.reason, "hint": error.hint}
+        machines[name] = {
+            "link": "unknown",
+            "since": contact.last_seen.get(name),
+            "error": error.reason,
+            "hint": error.hint,
+        }
     return Status(tuple(nodes), machines)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from deploy.inventory import Machine
 from deploy.session import Session
 
 SILENCE = 4.0  # seconds without a heartbeat (there is one each second) until a link counts as lost
+GONE = "gone"  # the state of a unit that is none any more
 NO_LOGS = 2.0  # seconds until a machine on which nothing of the deployment ever ran is asked again
 
 
@@ -44,6 +45,36 @@ def pauses(
         pause = min(pause * 2, most)
 
 
+class Told:
+    """What was told of a machine's units, so that what is new can be. Pure.
+
+    `silent`: who watches has seen what is so at the beginning, elsewhere.
+    """
+
+    def __init__(self, *, silent: bool) -> None:
+        self._units: dict[str, Mapping[str, Any]] = {}
+        self._silent = silent
+
+    def all(self, states: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those that are new in a list of all; what happened while nobody saw it, too."""
+        states = list(states)
+        names = {state["name"] for state in states}
+        left = [it for name, it in self._units.items() if name not in names]
+        news = self.some([*states, *({**it, "state": GONE, "pid": None} for it in left)])
+        silent, self._silent = self._silent, False
+        return [] if silent else news
+
+    def some(self, states: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those that are new in a list of some."""
+        news = [it for it in states if _looks(self._units.get(it["name"])) != _looks(it)]
+        self._units.update({state["name"]: state for state in news})
+        return news
+
+
+def _looks(state: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
+    return None if state is None else (state["state"], state.get("pid"))
+
+
 async def watch(
     deployment: str,
     sessions: MutableMapping[str, Session],
@@ -53,7 +84,8 @@ async def watch(
     on_line: Callable[[Line], None],
 ) -> None:
     """Runs until cancelled. `sessions` are used as long as they live, then replaced, there too;
-    machines without one are tried again and again."""
+    machines without one are tried again and again. What changed while a link was lost is told
+    when it is back, as are all units of a machine that had none at the beginning."""
     async with asyncio.TaskGroup() as group:
         for machine in machines.values():
             group.create_task(
@@ -71,6 +103,7 @@ async def _watch_machine(
 ) -> None:
     session = sessions.get(machine.id)
     lost: float | None = None if session else time.time()
+    told = Told(silent=session is not None)
     tail = 0  # the first time, what was printed before we came is not ours to show
     waits = pauses()
     while True:
@@ -83,7 +116,7 @@ async def _watch_machine(
                 emit(LinkBack(machine.id, time.time() - lost))
                 lost = None
             async with asyncio.TaskGroup() as group:
-                group.create_task(_states(session, deployment, emit))
+                group.create_task(_states(session, deployment, told, emit))
                 group.create_task(_lines(session, deployment, tail, on_line))
         except* MachineError as errors:
             if lost is None:
@@ -104,9 +137,9 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> str:
     return error.reason if isinstance(error, MachineError) else str(error)
 
 
-async def _states(session: Session, deployment: str, emit: Emit) -> None:
+async def _states(session: Session, deployment: str, told: Told, emit: Emit) -> None:
     """Raises MachineError when the link is silent for too long, or ends."""
-    known: dict[str, Any] = {}
+    news = told.all  # the first row has all units: the truth after a link was lost
     rows = session.stream("watch", deployment=deployment)
     try:
         while True:
@@ -119,11 +152,10 @@ async def _states(session: Session, deployment: str, emit: Emit) -> None:
                 raise MachineError(session.machine.id, f"silent for {SILENCE:.0f} s") from None
             except StopAsyncIteration:
                 raise MachineError(session.machine.id, "its supervisor ended") from None
-            for state in row.get("units", ()):
-                if known.get(state["name"]) != (state["state"], state.get("pid")):
-                    if state["name"] in known:
-                        emit(UnitChanged(session.machine.id, state))
-                    known[state["name"]] = (state["state"], state.get("pid"))
+            if "units" in row:
+                for state in news(row["units"]):
+                    emit(UnitChanged(session.machine.id, state))
+                news = told.some
     finally:
         await rows.aclose()
 

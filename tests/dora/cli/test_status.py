@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from dora.cli.status import _text
+from dora.cli.status import show_status
 from dora.coordinator.status import NodeStatus, Status
 
 
@@ -15,7 +15,7 @@ def test_an_error_of_a_node_is_shown_as_it_is() -> None:
     shown = io.StringIO()
     error = "'x[/b]' is not a program on this machine"
     status = Status((NodeStatus("flow", "base", "camera", "failed", error=error),))
-    _text(Console(file=shown, soft_wrap=True), status)
+    show_status(Console(file=shown, soft_wrap=True), status)
 
     assert f"camera@base: {error}" in shown.getvalue()
 
@@ -35,7 +35,7 @@ def test_no_figure_is_cut_however_narrow_the_terminal() -> None:
         memory_limit=512 * 2**20,
         cpu=0.257,
     )
-    _text(Console(file=shown, soft_wrap=True, width=40), Status((node,)))
+    show_status(Console(file=shown, soft_wrap=True, width=40), Status((node,)))
     title, row = shown.getvalue().splitlines()
     assert ["a-rather-long-deployment", "camera", "base", "running", "12345"] == row.split()[:5]
     assert ["3", "26%", "41/512", "MiB", "0-2"] == row.split()[5:]

@@ -27,7 +27,7 @@ async def test_a_link_that_is_lost_meanwhile_hides_no_other_machine(tmp_path: Pa
         contact = Contact(sessions=sessions)
         found = await status(contact)
 
-        assert {"a": "up", "b": "down"} == {
+        assert {"a": "up", "b": "unknown"} == {
             name: row["link"] for name, row in found.machines.items()
         }
         assert ("b",) == contact.required_unreachable
