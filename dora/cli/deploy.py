@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from typing import Any
 
 import click
 
 from deploy.batches import Serial
 from dora.cli import files
+from dora.cli.attending import attend
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
-from dora.cli.output import Output
 from dora.cli.plan import show_plan
-from dora.cli.results import deployed_json, exit_of_deployed, show_deployed, show_line
+from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
 from dora.cli.saved import Source
 from dora.compile.compile import deployment_name
-from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import deploy
 from dora.coordinator.prepare import prepare
 from dora.coordinator.trials import hold_trials
-from dora.coordinator.watch import watch
 
 
 @click.command("deploy")
@@ -94,24 +90,5 @@ async def command(
             return code
         concerned = {*prepared.profiles, *found.unreachable}
         watched = {it.id: it for it in fleet.machines if it.id in concerned}
-        await _attend(name, found, watched, fleet.connections, out)
+        await attend(name, found.sessions, watched, fleet.connections, out)
         return code
-
-
-async def _attend(
-    name: str, found: Contact, machines: dict[str, Any], connect: Any, out: Output
-) -> None:
-    """Shows lines and changes until Ctrl-C or SIGTERM."""
-    out.say(f"[dim]watching {name}; Ctrl-C detaches and leaves it running[/dim]")
-    task = asyncio.ensure_future(
-        watch(name, found.sessions, machines, connect, out.event, lambda line: show_line(out, line))
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        out.say(
-            f"detached; {name} keeps running.  dora status · dora logs -f {name} · dora stop {name}"
-        )

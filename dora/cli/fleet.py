@@ -17,6 +17,7 @@ from dora.cli.exits import Exit
 from dora.cli.output import Output
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.contact import Contact, contact
+from dora.coordinator.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,15 @@ class Fleet:
     ) -> AsyncIterator[Contact]:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
         is about to be deployed, if anything is. `emit` hears how it goes; else `out`."""
-        known = Known(cache_folder() / "machines.json")
+        known, seen = Known(cache_folder() / "machines.json"), Seen(cache_folder() / "seen.json")
         told = self.out.event if emit is None else emit
         reached = contact(self.connections, self.machines, told, deployment, known)
         try:
             async with reached as found:
+                lost = {it.id: seen.last(it) for it in self.machines if it.id in found.unreachable}
+                found.last_seen = {name: at for name, at in lost.items() if at is not None}
                 yield found
+                seen.note(it for it in self.machines if it.id not in found.unreachable)
         finally:
             await self.connections.close()
 

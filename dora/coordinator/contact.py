@@ -23,6 +23,7 @@ class Contact:
     sessions: dict[str, Session] = field(default_factory=dict)
     unreachable: dict[str, MachineError] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    last_seen: dict[str, float] = field(default_factory=dict)  # of those that did not; see `seen`
 
     @property
     def required_unreachable(self) -> tuple[str, ...]:
