@@ -13,19 +13,27 @@ from dora.coordinator.everywhere import Ran, run_everywhere
 
 
 class BehindDashes(click.Command):
-    """Takes what stands behind `--` as `words`, so that what stands before may be left out."""
+    """Takes what stands behind `--` as `words`, so that what stands before may be left out.
+    `example` is shown where there has to be something, and is nothing."""
+
+    def __init__(self, *arguments: Any, example: str | None = None, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._example = example
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
         rest = super().parse_args(ctx, args[:at])
         ctx.params["words"] = tuple(args[at + 1 :])
+        if self._example and not ctx.params["words"]:
+            raise click.UsageError(f"no command; it stands behind two dashes: {self._example}", ctx)
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+        words = "-- COMMAND..." if self._example else "[-- COMMAND...]"
+        return [*super().collect_usage_pieces(ctx), words]
 
 
-@click.command("exec", cls=BehindDashes)
+@click.command("exec", cls=BehindDashes, example="dora machines exec rover -- uptime")
 @click.argument("pattern", metavar="[MACHINES]", required=False)
 @exiting
 @on_fleet
@@ -35,10 +43,6 @@ async def command(words: tuple[str, ...], pattern: str | None, fleet: Fleet) -> 
     MACHINES is a pattern as for --limit; all without it. Several words run as they are; a single
     one is a line for the shell there: -- 'df -h | head -2'. Exit code 1 if one of them fails.
     """
-    if not words:
-        raise click.UsageError(
-            "no command; it stands behind two dashes: dora machines exec rover -- uptime"
-        )
     out = fleet.out
     chosen = fleet.only(pattern) if pattern else fleet
     lines: dict[str, list[str]] = {machine.id: [] for machine in chosen.machines}

@@ -40,7 +40,7 @@ async def check(fleet: Fleet) -> Exit:
     out = fleet.out
     async with fleet.contact() as found:
         known = {name: session.facts for name, session in found.sessions.items()}
-        rows = {name: facts_findings(one) for name, one in known.items()}
+        rows = {name: facts_findings(it.machine, it.facts) for name, it in found.sessions.items()}
         data: dict[str, Any] = {
             name: {"reachable": True, **facts.described(one), "findings": _json(rows[name])}
             for name, one in known.items()

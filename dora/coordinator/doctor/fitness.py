@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from deploy.facts import Facts
+from deploy.inventory import Machine
 from dora.compile.compile import NODE_PYTHON
 from dora.coordinator.doctor.evidence import Look
 from dora.coordinator.doctor.finding import Finding, error, note, warning
@@ -23,9 +24,11 @@ MODULES = {
 Check = Callable[[Look], Iterator[Finding]]
 
 
-def facts_findings(facts: Facts) -> tuple[Finding, ...]:
+def facts_findings(machine: Machine, facts: Facts) -> tuple[Finding, ...]:
     """What a machine's facts alone say against running dataflows there."""
-    return (*_python_version(facts), *_taskset(facts), *_disk(facts))
+    # With an archive in the inventory nodes bring their Python along.
+    version = () if machine.python_archive else _python_version(facts)
+    return (*version, *_taskset(facts), *_disk(facts))
 
 
 def _python_version(facts: Facts) -> Iterator[Finding]:
@@ -59,13 +62,15 @@ def _disk(facts: Facts) -> Iterator[Finding]:
 
 def fitness(look: Look) -> Iterator[Finding]:
     """All that keeps the machine from running nodes."""
-    yield from facts_findings(look.facts)
+    yield from facts_findings(look.machine, look.facts)
     for check in CHECKS:
         yield from check(look)
 
 
 def python(look: Look) -> Iterator[Finding]:
     """Its modules, and whether it may vanish."""
+    if look.machine.python_archive:
+        return
     for name in look.query.missing_modules:
         yield warning(
             "python",

@@ -16,6 +16,7 @@ from deploy.errors import (
     MachineError,
     Refused,
 )
+from deploy.inventory import Machine
 from deploy.undertaking import MachineResult
 from dora.cli.exits import Exit, exit_code
 from dora.cli.progress import describe, human_bytes
@@ -27,6 +28,7 @@ from dora.coordinator.doctor.fitness import facts_findings
 from dora.errors import DataflowError, DoraError, PlacementError
 from tests.dora.compile.test_dataplane import facts
 
+ROVER = Machine("rover", "rover.local")
 ISSUE = Issue("flow.yml", 1, 1, "wrong")
 
 
@@ -106,15 +108,21 @@ def test_what_is_not_worth_a_line_says_nothing() -> None:
 
 def test_a_fit_machine_has_no_findings() -> None:
     """Room, Python and taskset are there."""
-    assert () == facts_findings(replace(facts("a"), disk_free=10**10))
+    assert () == facts_findings(ROVER, replace(facts("a"), disk_free=10**10))
 
 
 def test_each_finding_has_its_remedy() -> None:
     """Python too old, no taskset: fatal; little room: not."""
-    found = facts_findings(
-        replace(facts("a"), python_version=(3, 8, 2), taskset=False, disk_free=10**8)
-    )
+    bare = replace(facts("a"), python_version=(3, 8, 2), taskset=False, disk_free=10**8)
+    found = facts_findings(ROVER, bare)
 
     assert [True, True, False] == [finding.fatal for finding in found]
     assert all(finding.remedy for finding in found)
     assert "3.8.2" in found[0].problem
+
+
+def test_nodes_that_bring_their_python_need_none_there() -> None:
+    """An old one is enough for the supervisor."""
+    old = replace(facts("a"), python_version=(3, 8, 2), disk_free=10**10)
+
+    assert () == facts_findings(replace(ROVER, python="python-3.12.tar.gz"), old)
