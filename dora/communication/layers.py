@@ -43,7 +43,7 @@ class Layers:
                 "cache": output.cache,
             }
             if output.shared:
-                options["shared"] = True
+                options |= {"shared": True, "replica_of": self._config.base}
         publisher: Publisher = layer.publish(route, **options)
         return publisher
 

@@ -152,7 +152,8 @@ class Router:
                 header = pack_closed(now)
             else:
                 header = pack_notice(word.kind, word.process, word.error, now)
-            self._session.put(f"{self._config.dataflow}/{word.route}", b"", attachment=header)
+            for route in (word.route, f"@word/{word.route}"):  # replicas hear of it alone
+                self._session.put(f"{self._config.dataflow}/{route}", b"", attachment=header)
 
     def fileno(self) -> int:
         return self._wake

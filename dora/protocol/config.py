@@ -109,6 +109,11 @@ class NodeConfig:
         replica = environ.get(REPLICA, "")
         return config.of(int(replica)) if replica.isascii() and replica.isdigit() else config
 
+    @property
+    def base(self) -> str:
+        """The node that this is a replica of; empty if it is none."""
+        return self.node.rpartition(".")[0] if self.replica else ""
+
     def of(self, replica: int) -> NodeConfig:
         """For one replica of the node."""
         return replace(self, node=replica_name(self.node, replica), replica=replica)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dora.communication.distribution import Share
 from dora.communication.inbox import capacity
+from dora.communication.zenoh.joined import Closings
 from dora.communication.zenoh.publisher import ZenohPublisher
+from dora.communication.zenoh.replica import ReplicaSubscription
 from dora.communication.zenoh.session import (
     NODE_RUNTIME,
     client_settings,
     close_session,
     open_session,
 )
+from dora.communication.zenoh.shared import SharedPublisher
 from dora.communication.zenoh.subscription import ZenohSubscription
 from dora.protocol.config import NORMAL
 
@@ -22,29 +26,83 @@ class ZenohLayer:
     def __init__(self, socket: str) -> None:
         self._socket = socket
         self.session = open_session(client_settings(socket), NODE_RUNTIME)
-        self._open: list[ZenohPublisher | ZenohSubscription] = []
+        self._open: list[ZenohPublisher | ZenohSubscription | ReplicaSubscription] = []
         self._closed = False
 
     def __repr__(self) -> str:
         return f"<ZenohLayer at {self._socket}{', closed' if self._closed else ''}>"
 
-    def publish(self, route: str, *, priority: str = NORMAL, cache: int = 0) -> ZenohPublisher:
-        """With a `cache`, that many messages are kept for subscriptions that missed them."""
-        publisher = ZenohPublisher(self.session, route, priority, cache)
+    def publish(
+        self,
+        route: str,
+        *,
+        priority: str = NORMAL,
+        cache: int = 0,
+        shared: bool = False,
+        replica_of: str = "",
+    ) -> ZenohPublisher:
+        """With a `cache`, that many messages are kept for subscriptions that missed them. With
+        `shared`, replicas may share the route. `replica_of`: the node, if this is a replica's."""
+        sharing = None
+        if shared:
+            dataflow, node, output = route.split("/", 2)
+            replica = int(node.rpartition(".")[2]) if replica_of else 0
+            named = f"{dataflow}/{replica_of or node}/{output}"
+            sharing = SharedPublisher(self.session, named, replica)
+        publisher = ZenohPublisher(self.session, route, priority, cache, sharing)
         self._open.append(publisher)
         return publisher
 
     def subscribe(
-        self, route: str, queue_size: int, queue_policy: str, *, cache: int = 0
-    ) -> ZenohSubscription:
+        self,
+        route: str,
+        queue_size: int,
+        queue_policy: str,
+        *,
+        cache: int = 0,
+        share: Share | None = None,
+    ) -> ZenohSubscription | ReplicaSubscription:
         """`backpressure` does not reach a sender on another machine: the queue is enlarged to ten
         times its size, at least 100, as dora does (`inbox.capacity`).
 
         `cache` is that of the route's publishers, if they have one: what is missed is asked for
-        again, and a subscription that comes late begins with what they still keep.
+        again, and a subscription that comes late begins with what they still keep. With `share`,
+        each message goes to one of all that share it, none is lost on the way, and `backpressure`
+        does reach the sender.
         """
+        return self._subscribe(route, queue_size, queue_policy, cache, share, None)
+
+    def join(
+        self,
+        route: str,
+        queue_size: int,
+        queue_policy: str,
+        *,
+        cache: int = 0,
+        share: Share | None = None,
+    ) -> ZenohSubscription | ReplicaSubscription:
+        """What all replicas of the route's node send, as `subscribe`. They may come and go."""
+        dataflow, node, _ = route.split("/", 2)
+        closings = Closings(self.session, dataflow, node)
+        return self._subscribe(route, queue_size, queue_policy, cache, share, closings)
+
+    def _subscribe(
+        self,
+        route: str,
+        queue_size: int,
+        queue_policy: str,
+        cache: int,
+        share: Share | None,
+        closings: Closings | None,
+    ) -> ZenohSubscription | ReplicaSubscription:
         limit = capacity(queue_size, queue_policy)
-        subscription = ZenohSubscription(self.session, route, limit, cache)
+        subscription: ZenohSubscription | ReplicaSubscription
+        if share is None:
+            subscription = ZenohSubscription(self.session, route, limit, cache, closings)
+        else:
+            subscription = ReplicaSubscription(
+                self.session, route, share, queue_size, queue_policy, closings
+            )
         self._open.append(subscription)
         return subscription
 

@@ -16,6 +16,7 @@ from dora.communication import parts
 from dora.communication.base import Kind
 from dora.communication.header import pack_closed, pack_data, pack_notice
 from dora.communication.zenoh.session import hold, release
+from dora.communication.zenoh.shared import SharedPublisher
 from dora.protocol.config import BULK, HIGH, NORMAL, REALTIME
 from dora.protocol.process import identity
 
@@ -30,9 +31,17 @@ PRIORITIES = {
 
 
 class ZenohPublisher:
-    """Raises KeyError for a priority that there is none of."""
+    """Raises KeyError for a priority that there is none of. `shared` sends to replicas."""
 
-    def __init__(self, session: zenoh.Session, route: str, priority: str, cache: int) -> None:
+    def __init__(
+        self,
+        session: zenoh.Session,
+        route: str,
+        priority: str,
+        cache: int,
+        shared: SharedPublisher | None = None,
+    ) -> None:
+        self._shared = shared
         self._publisher: Any = hold(_declare(session, route, PRIORITIES[priority], cache))
         self._cache = cache
         self._sender = secrets.randbits(32) or 1
@@ -43,6 +52,9 @@ class ZenohPublisher:
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)
+        if self._shared is not None:
+            content = bytes(memoryview(buffer))  # it may be sent again
+            self._shared.send(pack_data(form, metadata, timestamp), content, metadata)
         self.size = memoryview(buffer).nbytes
         with self._order:
             self._number += 1
@@ -57,6 +69,10 @@ class ZenohPublisher:
             self._put(buffer, header)
 
     def finish(self, error: str | None = None) -> None:
+        if self._shared is not None:
+            if error is not None:
+                self._shared.tell(pack_notice(Kind.FAILED, identity(), error, time.time_ns()))
+            self._shared.tell(pack_closed(time.time_ns()))
         with self._order:
             if error is not None:
                 self._number += 1
@@ -72,6 +88,8 @@ class ZenohPublisher:
 
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""
+        if self._shared is not None:
+            self._shared.close()
         self._closed = True
         release(self._publisher)
 

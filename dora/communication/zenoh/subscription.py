@@ -14,16 +14,30 @@ from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
 from dora.communication.parts import Assembly
+from dora.communication.zenoh.joined import Closings
 from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
 
 
 class ZenohSubscription:
-    def __init__(self, session: zenoh.Session, route: str, limit: int, cache: int) -> None:
+    """With `closings` it is joined: of all replicas of the route's node."""
+
+    def __init__(
+        self,
+        session: zenoh.Session,
+        route: str,
+        limit: int,
+        cache: int,
+        closings: Closings | None = None,
+    ) -> None:
+        if closings is not None:
+            dataflow, node, output = route.split("/", 2)
+            route = f"{dataflow}/{node}.$*/{output}"
         self._route = route
+        self._closings = closings
         self._cache = cache
-        self._inbox: Inbox[tuple[Header, list[Any]]] = Inbox(limit)
+        self._inbox: Inbox[tuple[Header, list[Any], int]] = Inbox(limit)
         self._assembly = Assembly()
         self._gaps = Gaps()
         self._closed = False
@@ -43,17 +57,21 @@ class ZenohSubscription:
     def receive(self) -> Message | None:
         """Messages that no sender of ours can have made are logged and passed over."""
         while (waiting := self._inbox.take()) is not None:
-            header, payloads = waiting
+            header, payloads, replica = waiting
             try:
                 metadata = header.read_metadata()
+                if replica:
+                    if header.kind is Kind.CLOSED and not self._has_closed(replica):
+                        continue
+                    metadata["replica"] = replica
                 if header.kind is not Kind.DATA:
-                    return Message(header.kind, header.timestamp, metadata, _no_value)
+                    return Message(header.kind, header.timestamp, metadata, no_value)
                 if header.form != arrow.IPC:
                     arrow.check_size(header.form, sum(map(len, payloads)))
             except ValueError as error:
                 logger.warning("a message of %s was thrown away: %s", self._route, error)
                 continue
-            return Message(Kind.DATA, header.timestamp, metadata, _Value(header.form, payloads))
+            return Message(Kind.DATA, header.timestamp, metadata, Value(header.form, payloads))
         return None
 
     def close(self) -> None:
@@ -67,6 +85,8 @@ class ZenohSubscription:
         release(self._subscriber)
         if self._cache:
             release(self._listener)
+        if self._closings is not None:
+            self._closings.close()
         self._inbox.close()
 
     def _declare(self, session: zenoh.Session) -> Any:
@@ -92,7 +112,13 @@ class ZenohSubscription:
             return
         header = message[0]
         self._gaps.arrived(header.sender, header.number)
-        self._inbox.put(message, header.kind, flush=header.flush, precious=header.precious)
+        replica = 0 if self._closings is None else _replica(str(sample.key_expr))
+        self._inbox.put(
+            (*message, replica), header.kind, flush=header.flush, precious=header.precious
+        )
+
+    def _has_closed(self, replica: int) -> bool:
+        return self._closings is None or self._closings.closed(replica)
 
     def _on_miss(self, miss: zenoh.ext.Miss) -> None:
         logger.warning(
@@ -104,7 +130,15 @@ class ZenohSubscription:
         )
 
 
-class _Value:
+def _replica(key: str) -> int:
+    """From `<dataflow>/<node>.<replica>/<output>`."""
+    index = key.split("/", 2)[1].rpartition(".")[2]
+    return int(index) if index.isdigit() else 0
+
+
+class Value:
+    """Gives the Arrow array of what came, decoded when it is called."""
+
     __slots__ = ("_form", "_payloads")
 
     def __init__(self, form: str, payloads: list[Any]) -> None:
@@ -116,5 +150,5 @@ class _Value:
         return arrow.decode(self._form, whole[0] if len(whole) == 1 else b"".join(whole))
 
 
-def _no_value() -> None:
+def no_value() -> None:
     return None
