@@ -22,6 +22,13 @@ class Unreachable:
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """What runs is watched for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Building:
     """Closures are being made on the laptop; `what` names the part under way."""
 
@@ -114,6 +121,7 @@ class LinkBack:
 Event = (
     Connected
     | Unreachable
+    | Measuring
     | Building
     | Copying
     | Copied

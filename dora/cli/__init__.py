@@ -15,6 +15,7 @@ COMMANDS = {
     "graph": ("graph", "Draw a dataflow as Mermaid text or as an HTML page."),
     "plan": ("plan", "Show what a deployment would change, and why."),
     "deploy": ("deploy", "Make machines run a dataflow, then watch it."),
+    "rebalance": ("rebalance", "Move nodes of a running dataflow to where they send less."),
     "coordinator": ("coordinator", "Deploy, stay attached, and deploy what is saved."),
     "attach": ("attach", "Watch what runs already, from any laptop."),
     "status": ("status", "Show what runs where."),

@@ -62,7 +62,9 @@ async def command(
         source.check_machines(found)
         if not dry_run:
             await hold_trials(name, found.sessions)
-        prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, out.event)
+        prepared = await prepare(
+            name, dataflow, fleet.inventory, found.sessions, out.event, measuring=True
+        )
         source.check_files(prepared, found, fleet.inventory.file)
         if dry_run:
             show_plan(out, prepared, found)

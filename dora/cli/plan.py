@@ -15,6 +15,7 @@ from deploy.plan import Change, MachinePlan
 from deploy.survey import Survey
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
+from dora.cli.explained import explained_json, explanations, show_explained
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.progress import human_bytes
@@ -43,12 +44,16 @@ MARKS = {
     metavar="FILE",
     help="Save the plan, for `dora deploy FILE`; a name that ends in .json.",
 )
+@click.option(
+    "--explain", is_flag=True, help="Also why each node is where it is, and what else was possible."
+)
 @exiting
 @on_fleet
 async def command(
     flow: str,
     name: str | None,
     out: Path | None,
+    explain: bool,
     fleet: Fleet,
 ) -> Exit:
     """Show what deploying FLOW would start, restart, stop and keep. Changes nothing that runs."""
@@ -60,8 +65,11 @@ async def command(
     async with fleet.contact(name) as found:
         if not found.sessions:
             return exit_of(found)
-        prepared = await prepare(name, dataflow, fleet.inventory, found.sessions, output.event)
-        show_plan(output, prepared, found)
+        sessions = found.sessions
+        prepared = await prepare(
+            name, dataflow, fleet.inventory, sessions, output.event, measuring=True
+        )
+        show_plan(output, prepared, found, explain=explain)
         if out is not None:
             _save(out, prepared, found, flow, fleet)
         return exit_of(found)
@@ -76,12 +84,29 @@ def _save(path: Path, prepared: Prepared, found: Contact, flow: str, fleet: Flee
     fleet.out.say(f"saved: dora deploy {shlex.quote(str(path))}")
 
 
-def show_plan(out: Output, prepared: Prepared, found: Contact, *, brief: bool = False) -> None:
+def show_plan(
+    out: Output,
+    prepared: Prepared,
+    found: Contact,
+    *,
+    brief: bool = False,
+    explain: bool = False,
+) -> None:
     """The plan on stdout; with `brief`, what changes, on stderr."""
     if brief:
         _text(out.progress, prepared, kept=False)
-    else:
-        out.result(plan_json(prepared, found), lambda console: _text(console, prepared, kept=True))
+        return
+    told = explanations(prepared) if explain else None
+    data = plan_json(prepared, found)
+    if told is not None:
+        data["explanation"] = explained_json(prepared, told)
+
+    def text(console: Console) -> None:
+        _text(console, prepared, kept=True)
+        if told is not None:
+            show_explained(console, prepared, told)
+
+    out.result(data, text)
 
 
 def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:

@@ -19,6 +19,8 @@ def describe(event: events.Event, *, verbose: bool) -> str | None:
         case events.Unreachable(machine, error):
             hint = f"\n  [cyan]try:[/cyan] {escape(error.hint)}" if error.hint else ""
             return f"[red]{machine}: unreachable:[/red] {escape(error.reason)}{hint}"
+        case events.Measuring(seconds):
+            return f"[dim]watching for {seconds:g} s what nodes send[/dim]"
         case events.Building(what):
             return f"[dim]building {escape(what)}[/dim]"
         case events.Copying():

@@ -12,7 +12,7 @@ from dora.coordinator.rates import Look
 from dora.coordinator.status import status
 from dora.placement.traffic import DEFAULT_BYTES, Rate
 
-LOOKS = 2.5  # s between the two; nodes say about once a second how much they have sent
+LOOKS = 4.0  # s between the two; nodes say about once a second how much they have sent
 
 
 def output_rates(before: Look, after: Look) -> dict[tuple[str, str], Rate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.build import Workshop, build
@@ -20,7 +20,6 @@ from deploy.survey import Survey, survey
 from deploy.undertaking import Closures
 from deploy.unit import EXCLUSIVE
 from dora.compile.compile import Site, compile_dataflow
-from dora.compile.cores import cores_left, usable
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
 from dora.compile.replicas import instances
@@ -29,13 +28,13 @@ from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
+from dora.coordinator.placing import place_nodes
 from dora.coordinator.secrets import read_secrets, reference_key
-from dora.dataflow.model import Dataflow, Node
+from dora.dataflow.model import Dataflow
 from dora.errors import DoraError
-from dora.placement.hosts import Found
+from dora.placement.gain import Gain
+from dora.placement.groups import Situation
 from dora.placement.model import Placement
-from dora.placement.place import STAYS, place
-from dora.placement.replicas import with_replicas
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 
 
@@ -54,6 +53,8 @@ class Prepared:
     files: frozenset[Path]
     warnings: tuple[str, ...] = ()  # what the machines do not allow, and nodes do without
     surveys: Mapping[str, Survey] = field(default_factory=dict)
+    situation: Situation = field(default_factory=lambda: Situation((), ()))  # of the placement
+    gain: Gain | None = None  # of moving what runs
 
 
 async def prepare(
@@ -62,9 +63,14 @@ async def prepare(
     inventory: Inventory,
     sessions: Mapping[str, Session],
     emit: Emit = ignore,
+    *,
+    measuring: bool = False,
+    moving: bool = False,
 ) -> Prepared:
     """Places, compiles, builds and plans for the machines that answered.
 
+    With `measuring`, nodes that are new are placed by what the others are seen to send, which takes
+    some seconds. With `moving`, what runs is placed anew as well, if there is a real `gain`.
     Raises PlacementError, DoraError or BuildError for what the files ask for and cannot be had,
     MachineError when a machine stops answering.
     """
@@ -74,25 +80,17 @@ async def prepare(
     summary = newest_summary(name, sessions, current)
     if summary:
         refuse_orphans(name, summary, inventory)
-    placement = place(
+    placed = await place_nodes(
+        name,
         dataflow,
-        tuple(inventory.machines.values()),
-        available={
-            machine: len(session.machine.cores or session.facts.cores)
-            for machine, session in sessions.items()
-        },
-        current=where_nodes_are(summary) if summary else {},
-        found={machine: found_on(session, name) for machine, session in sessions.items()},
+        inventory,
+        sessions,
+        summary,
+        measuring=measuring,
+        moving=moving,
+        emit=emit,
     )
-    if summary:
-        placement = _with_first_reasons(placement, summary)
-    placement = with_replicas(
-        placement,
-        dataflow,
-        spreadable=len(inventory.machines) > 1,
-        candidates=lambda node: [it for it, session in sessions.items() if fits(node, session)],
-        current=where_replicas_are(summary) if summary else {},
-    )
+    placement = placed.placement
     hosts = {it.machine for it in instances(dataflow, placement)}
     taking_part = {machine: sessions[machine] for machine in sessions if machine in hosts}
     known = {**summary.routers} if summary else {}
@@ -143,6 +141,8 @@ async def prepare(
         name=name,
         dataflow=dataflow,
         placement=placement,
+        situation=placed.situation,
+        gain=placed.gain,
         wiring=wiring,
         plan=plan(name, profiles, current, {machine: it.trees for machine, it in surveys.items()}),
         profiles=profiles,
@@ -183,18 +183,6 @@ def key_files(keys: MachineKeys) -> dict[str, bytes]:
     return {name: text.encode() for name, text in texts.items()}
 
 
-def found_on(session: Session, name: str) -> Found:
-    """What of a machine counts for the placement of deployment `name`."""
-    facts, limit = session.facts, session.machine.cores
-    others = [it for it in facts.pinned if it.deployment != name]
-    return Found(
-        memory=facts.memory,
-        arch=facts.arch,
-        cores=frozenset(usable(facts.topology, facts.cores, limit)),
-        alone=cores_left(facts.topology, facts.cores, limit, others),
-    )
-
-
 def held_cores(
     current: Profile | None, dataflow: Dataflow, summary: DataflowSummary | None
 ) -> dict[str, tuple[int, ...]]:
@@ -231,40 +219,6 @@ async def _end_trials(session: Session, deployment: str) -> None:
     if trial and not session.facts.supervisor.get("running"):
         await session.start_supervisor()
         await session.look(deployment)
-
-
-def where_nodes_are(summary: DataflowSummary) -> dict[str, str]:
-    """Node -> its machine; of one with replicas that of the first."""
-    found = {summary.source(name): it.machine for name, it in reversed(list(summary.nodes.items()))}
-    return {name: found[name] for name in reversed(list(found))}
-
-
-def where_replicas_are(summary: DataflowSummary) -> dict[str, tuple[str, ...]]:
-    found = {it.replica_of for it in summary.nodes.values() if it.replica_of}
-    return {
-        node: tuple(summary.nodes[it].machine for it in summary.replicas(node)) for node in found
-    }
-
-
-def fits(node: Node, session: Session) -> bool:
-    """Whether a replica of the node may run there, by the inventory."""
-    machine, wanted = session.machine, node.deploy
-    labelled = all(machine.labels.get(key) == value for key, value in wanted.labels.items())
-    return labelled and wanted.machine in (None, machine.id)
-
-
-def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
-    """A node that stays where it was placed keeps the reason of that decision: the same files
-    give the same documents, however often they are deployed."""
-    first = {summary.source(name): it for name, it in reversed(list(summary.nodes.items()))}
-    return Placement(
-        {
-            node: replace(it, reason=first[node].reason)
-            if STAYS in it.reason and node in first and first[node].machine == it.machine
-            else it
-            for node, it in placement.items()
-        }
-    )
 
 
 def newest_summary(
