@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,7 +43,10 @@ async def collect(
         _look_around(contact, summary, list(machines), involved, wire.layer == "zenoh"),
         asyncio.sleep(seconds),
     )
-    second = (await status(contact, deployment)).nodes
+    second = tuple(
+        by_our_clock(row, seen[row.machine].ahead) if row.machine in seen else row
+        for row in (await status(contact, deployment)).nodes
+    )
     looked = time.monotonic() - began
 
     ends = {"sent": wire.producer, "received": consumer, "dropped": consumer}
@@ -63,8 +67,8 @@ async def collect(
             for row in second
             if wire.layer == "zenoh" and row.infrastructure and row.machine in machines
         },
-        ways=tuple(way for ways, _ in seen for way in ways),
-        halted=frozenset(it for _, halted in seen for it in halted),
+        ways=tuple(way for around in seen.values() for way in around.ways),
+        halted=frozenset(it for around in seen.values() for it in around.halted),
         seconds=looked,
         now=time.time(),
         **{what: counts.get(what, Count()) for what in ends},
@@ -153,41 +157,57 @@ def _config(profile: Profile | None, node: str, input: str) -> InputConfig | Non
     return None
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What one machine sees: the others' routers, whose process is stopped, and how far its clock
+    is ahead of ours (s)."""
+
+    ways: tuple[Way, ...] = ()
+    halted: tuple[tuple[str, str], ...] = ()
+    ahead: float = 0.0
+
+
 async def _look_around(
     contact: Contact,
     summary: DataflowSummary,
     machines: list[str],
     involved: list[NodeStatus],
     routed: bool,
-) -> list[tuple[list[Way], list[tuple[str, str]]]]:
-    """Of each machine: whether it reaches the others' routers, and whose process is stopped."""
-
-    async def look(name: str) -> tuple[list[Way], list[tuple[str, str]]]:
+) -> dict[str, _Around]:
+    async def look(name: str) -> _Around:
         session = contact.sessions.get(name)
         if session is None:
-            return [], []
+            return _Around()
         pids = {row.pid: row.node for row in involved if row.machine == name and row.pid}
         others = [it for it in machines if routed and it != name and it in summary.routers]
         try:
             async with onlooker(session) as looker:
-                halted = [(name, pids[pid]) for pid in await looker.halted(list(pids))]
-                return await _ways(looker, summary, name, others), halted
+                halted = tuple((name, pids[pid]) for pid in await looker.halted(list(pids)))
+                ahead = (await looker.clock()).ahead
+                return _Around(await _ways(looker, summary, name, others), halted, ahead)
         except MachineError as error:
             contact.unreachable[name] = error
-            return [], []
+            return _Around()
 
-    return await asyncio.gather(*map(look, machines))
+    return dict(zip(machines, await asyncio.gather(*map(look, machines)), strict=True))
+
+
+def by_our_clock(row: NodeStatus, ahead: float) -> NodeStatus:
+    """Its times as this laptop's clock had them. Pure."""
+    since = None if row.since is None else row.since - ahead
+    back = None if row.restarts_at is None else row.restarts_at - ahead
+    return replace(row, since=since, restarts_at=back)
 
 
 async def _ways(
     looker: Onlooker, summary: DataflowSummary, source: str, others: list[str]
-) -> list[Way]:
+) -> tuple[Way, ...]:
     routers = [summary.routers[name] for name in others]
     reached: list[Reached] = []
     if routers:
         reached = await looker.reach([(it.host, it.port) for it in routers])
     rows = zip(others, routers, reached, strict=True)
-    return [Way(source, other, router.port, found) for other, router, found in rows]
+    return tuple(Way(source, other, router.port, found) for other, router, found in rows)
 
 
 def _row(rows: tuple[NodeStatus, ...], node: str) -> NodeStatus | None:

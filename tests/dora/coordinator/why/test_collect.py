@@ -6,7 +6,8 @@ import pytest
 
 from deploy.profile import Profile
 from deploy.unit import Unit
-from dora.coordinator.why.collect import find_input, newest_summary, wire_of
+from dora.coordinator.status import NodeStatus
+from dora.coordinator.why.collect import by_our_clock, find_input, newest_summary, wire_of
 from dora.coordinator.why.situation import Wire
 from dora.errors import DoraError
 from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
@@ -91,3 +92,14 @@ def test_a_dataflow_that_nobody_can_tell_of() -> None:
     assert SUMMARY == newest_summary("flow", {"base": strange, "rover": fine})
     with pytest.raises(DoraError):
         newest_summary("flow", {"base": strange})
+
+
+def test_times_are_told_by_the_laptops_clock() -> None:
+    """A machine that is an hour ahead says nothing of the future."""
+    row = NodeStatus("flow", "rover", "plot", "backoff", since=4600.0, restarts_at=4602.0)
+    ours = by_our_clock(row, 3600.0)
+
+    assert (1000.0, 1002.0) == (ours.since, ours.restarts_at)
+    assert NodeStatus("flow", "rover", "x", "unknown") == by_our_clock(
+        NodeStatus("flow", "rover", "x", "unknown"), 3600.0
+    )
