@@ -45,6 +45,11 @@ class Way(Protocol):
         """Raises Impossible or OSError."""
         ...
 
+    def start(self) -> bool:
+        """Has the supervisor started now, as it would be at boot; False where this way has nobody
+        who could, or they would not."""
+        ...
+
     def disable(self) -> bool:
         """Removes what there is of it. Raises Impossible or OSError."""
         ...
@@ -108,6 +113,10 @@ class Systemd:
             raise
         return True
 
+    def start(self) -> bool:
+        argv = [*self._sudo, *self._systemctl, "start", self._job.service]
+        return self.enabled() and self._run(argv, "").returncode == 0
+
     def disable(self) -> bool:
         if not self._file.exists() and not self._wanted.is_symlink():
             return False
@@ -154,6 +163,10 @@ class UserSystemd:
         self._reload()
         return True
 
+    def start(self) -> bool:
+        argv = ["systemctl", "--user", "start", self._job.service]
+        return self.enabled() and self._run(argv, "").returncode == 0
+
     def disable(self) -> bool:
         """The user goes on to linger: somebody else may rely on that."""
         if not self._file.exists() and not self._wanted.is_symlink():
@@ -194,6 +207,9 @@ class Cron:
         self.check()
         table = self._table()
         return self._write(table, autostart.crontab_with(table, self._job))
+
+    def start(self) -> bool:
+        return False
 
     def disable(self) -> bool:
         if not _has("crontab"):

@@ -68,6 +68,11 @@ class Autostarter:
             changed = True
         return self._told(left, refused, changed)
 
+    def start(self) -> bool:
+        """Has the supervisor started as at boot; see `Way.start`. What systemd starts outlives the
+        logins of its user, whatever logind was told."""
+        return any(way.start() for way in self._ways)
+
     def status(self) -> Dict[str, Any]:
         """What is enabled, and why what is better is not. Raises OSError."""
         refused: Dict[str, str] = {}

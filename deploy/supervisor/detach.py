@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from deploy.supervisor.client import ask
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.process import alive, start_time
 
+SERVICE = 5.0  # seconds for one that somebody else starts
 PATIENCE = 20.0  # seconds until a supervisor must answer
 LOG_LIMIT = 1024 * 1024  # bytes of the supervisor's own log that are kept from before
 
@@ -20,12 +21,17 @@ class StartFailed(Exception):
     """No supervisor runs; the message says why."""
 
 
-def start(layout: Layout, agent: str) -> Dict[str, Any]:
+def start(
+    layout: Layout, agent: str, service: Callable[[], bool] = lambda: False
+) -> Dict[str, Any]:
     """Makes sure that a supervisor of this agent runs, and returns its `hello`.
 
-    One of another agent is told to go on as this one. Raises StartFailed, UnsafeFolder, OSError.
+    Where none runs, `service` is asked first: it tells whether somebody else is starting one. One
+    of another agent is told to go on as this one. Raises StartFailed, UnsafeFolder, OSError.
     """
     layout.prepare()
+    if ask(layout.socket, "hello", stay=True) is None and service():
+        _await(layout)
     deadline = time.monotonic() + PATIENCE
     pid, born = 0, 0
     while True:
@@ -44,6 +50,13 @@ def start(layout: Layout, agent: str) -> Dict[str, Any]:
             born = start_time(pid) or 0
         if time.monotonic() > deadline:
             raise StartFailed(f"no supervisor answers after {PATIENCE:g} s: " + _log_tail(layout))
+        time.sleep(0.02)
+
+
+def _await(layout: Layout) -> None:
+    """Until a supervisor answers, or long enough has been waited for it."""
+    deadline = time.monotonic() + SERVICE
+    while ask(layout.socket, "hello", stay=True) is None and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

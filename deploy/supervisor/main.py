@@ -74,7 +74,7 @@ def _serve(layout: Layout, agent: str, verb: str, args: List[str]) -> int:
     from deploy.supervisor.detach import StartFailed, start
 
     try:
-        return _say({**start(layout, agent), "ok": True})
+        return _say({**start(layout, agent, lambda: _service(layout, agent)), "ok": True})
     except StartFailed as error:
         return _say({"ok": False, "error": str(error)})
 
@@ -87,6 +87,15 @@ def _autostart(layout: Layout, agent: str, args: List[str]) -> int:
     if len(args) != 1 or args[0] not in acts:
         return _say({"ok": False, "error": f"autostart knows {', '.join(acts)}, not {args}"})
     return _say({"ok": True, **acts[args[0]]()})
+
+
+def _service(layout: Layout, agent: str) -> bool:
+    """Whether what starts a supervisor at boot is starting one now."""
+    if not layout.launcher.exists():
+        return False
+    from deploy.supervisor.autostarter import on_this_machine
+
+    return on_this_machine(layout, agent, sys.executable).start()
 
 
 def _boot(layout: Layout, agent: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -25,6 +26,7 @@ from deploy.supervisor.autostart import (
 from deploy.supervisor.autostart_ways import Impossible, Systemd, run
 from deploy.supervisor.autostarter import Autostarter, limits
 from deploy.supervisor.client import ask
+from deploy.supervisor.detach import start
 from deploy.supervisor.layout import Layout
 from tests.deploy.supervisor.machine import Machine, alive, until
 
@@ -100,6 +102,9 @@ class Fixed:
         changed, self.there = not self.there, True
         return changed
 
+    def start(self) -> bool:
+        return False
+
     def disable(self) -> bool:
         changed, self.there = self.there, False
         return changed
@@ -158,6 +163,9 @@ def test_a_real_systemctl_enables_the_unit_and_disables_it(tmp_path: Path) -> No
     before = len(called)
     assert not way.enable()
     assert before == len(called)
+
+    assert not way.start()  # there is no systemd that could
+    assert [*systemctl, "start", JOB.service] == called[-1]
 
     assert way.disable()
     assert [] == [path for path in (unit, wanted) if os.path.lexists(path)]
@@ -229,6 +237,29 @@ def test_what_is_written_starts_what_was_confirmed(machine: Machine, way: str) -
     finally:
         started.kill()
         started.wait()
+
+
+def test_what_systemd_would_start_is_not_started_beside_it(machine: Machine) -> None:
+    """Where a service is asked for a supervisor, its own is the one; where nothing comes of that,
+    one is started all the same."""
+    agent = json.loads(machine.call("version").stdout)["agent"]
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def service() -> bool:
+        argv = launch.agent_command(machine.layout, agent, sys.executable)
+        begun.append(subprocess.Popen([*argv, "supervise"], stderr=subprocess.DEVNULL))
+        return True
+
+    try:
+        hello = start(machine.layout, agent, service)
+        assert [hello["pid"]] == [it.pid for it in begun]
+        assert hello["pid"] == start(machine.layout, agent, service)["pid"]
+        assert 1 == len(begun)
+    finally:
+        for process in begun:
+            process.kill()
+            process.wait()
+    assert start(machine.layout, agent, lambda: False)["pid"] != hello["pid"]
 
 
 def test_a_lost_note_of_a_trial_does_not_keep_the_trial(machine: Machine) -> None:
