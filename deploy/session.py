@@ -52,6 +52,8 @@ class Session:
         self._work = work
         self._control = control
         self._known = known
+        self._starts = False  # a supervisor: `work` will say what came of it
+        self._hello: dict[str, Any] | None = None
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -63,11 +65,13 @@ class Session:
         *,
         deployment: str | None = None,
         known: Known | None = None,
+        starting: bool = False,
     ) -> Session:
         """Connects and reads the machine's facts; ships the agent if the machine lacks it. With
         `deployment` all that deploying it asks first is answered in the same breath, and the
-        machine's store waits until something is copied, or for `rest`. Where the supervisor is
-        `known` to listen, and is of this version, it is asked, and no program started there.
+        machine's store waits until something is copied, or for `rest`; with `starting`, too, a
+        supervisor starts meanwhile where none runs. Where the supervisor is `known` to listen, and
+        is of this version, it is asked, and no program started there.
         Raises ConnectionFailed, ConnectionLost or MachineError."""
         began = time.monotonic()
         connection = await connector.connect(machine)
@@ -83,7 +87,8 @@ class Session:
             if deployment is None:
                 answer = await _answer(connection, machine, "probe")
             else:
-                work = await agent.start(connection, *_where(machine), "work", deployment)
+                verb = ("work", deployment, "start") if starting else ("work", deployment)
+                work = await agent.start(connection, *_where(machine), *verb)
                 answer = await _line_of(work, machine)
             facts = Facts.from_json(machine.id, answer)
         except BaseException:
@@ -92,7 +97,9 @@ class Session:
         if known is not None:
             known.note(machine, facts)
         emit(Connected(machine.id, time.monotonic() - began))
-        return cls(connector, connection, facts, seen=answer.get("seen"), work=work, known=known)
+        session = cls(connector, connection, facts, seen=answer.get("seen"), work=work, known=known)
+        session._starts = starting and work is not None
+        return session
 
     async def again(self) -> Session:
         """The same machine over a new connection; that proves that it can still be entered.
@@ -122,10 +129,22 @@ class Session:
 
     async def start_supervisor(self) -> None:
         """Makes sure that a supervisor of this version runs; units that run are not touched."""
-        hello = await self._in_turn(_answer(self.connection, self.machine, "start"))
+        hello = await self._started()
+        if hello is None:
+            opening = _answer(self.connection, self.machine, "start")
+            hello = await self._in_turn(opening)
+        self._hello = None
         self.facts = replace(self.facts, supervisor={**hello, "running": True})
         if self._known is not None:
             self._known.note(self.machine, self.facts)
+
+    async def _started(self) -> dict[str, Any] | None:
+        """The word of a supervisor that was started while we did other things; None if none was
+        asked for. Raises MachineError where that went wrong; once, then nothing is known of it."""
+        if self._starts and self._work is not None:
+            self._starts = False
+            self._hello = await _line_of(self._work, self.machine)
+        return self._hello
 
     async def autostart(self, act: str) -> dict[str, Any]:
         """Whether the machine starts its supervisor at boot: `enable`, `disable` or `status`; see
@@ -188,6 +207,7 @@ class Session:
         long does not belong here, as nothing is heard of the machine meanwhile."""
         if self._work is None:
             await self.warm()
+        await self._started()
         assert self._work is not None
         channel, self._work = self._work, None
         return channel
@@ -195,12 +215,29 @@ class Session:
     async def warm(self) -> None:
         """Has the machine's store wait for what will be copied."""
         if self._work is None:
-            where = _where(self.machine)
-            self._work = await agent.start(self.connection, *where, "store", "session")
+            self._work = await self._store_of_supervisor() or await agent.start(
+                self.connection, *_where(self.machine), "store", "session"
+            )
+
+    async def _store_of_supervisor(self) -> Channel | None:
+        """It forks, where another way a program has to start. None where we talk to none."""
+        if self._control is None or not self.runs_our_supervisor:
+            return None
+        channel = await self.channel()
+        try:
+            await channel.write(_line({"op": "store"}))
+            self._checked("store", {}, self._parse(await channel.readline()))
+        except (Refused, ConnectionLost):
+            await channel.close()
+            return None
+        except BaseException:
+            await channel.close()
+            raise
+        return channel
 
     async def rest(self) -> None:
         """Nothing will be copied for now: the store need not wait any longer."""
-        channel, self._work = self._work, None
+        channel, self._work, self._starts = self._work, None, False
         if channel is not None:
             await channel.close()
 

@@ -1,7 +1,8 @@
 """The agent's verbs, as the laptop calls them over SSH. Machine only; Python >= 3.8.
 
     probe [D]    one JSON line of facts, and what there is of the deployment D
-    work [D]     the same, and then the store's verb `session`, in the same process
+    work [D [start]]  the same, with `start` then what that says; then the store's verb `session`,
+                 in the same process
     start        makes sure that a supervisor of this agent runs; its `hello` as one JSON line
     boot         the same when the machine boots: silent, but for a failure on stderr
     autostart A  enable | disable | status: whether the machine starts it at boot; one JSON line
@@ -68,14 +69,21 @@ def _serve(layout: Layout, agent: str, verb: str, args: List[str]) -> int:
     if verb in ("probe", "work"):
         from deploy.supervisor.probe import facts
 
-        return _say(facts(layout, args[0] if args else None))
+        status = _say(facts(layout, args[0] if args else None))
+        if status == 0 and args[1:] == ["start"]:
+            _start(layout, agent)  # the store is there without a supervisor, too
+        return status
     if verb == "autostart":
         return _autostart(layout, agent, args)
+    return _start(layout, agent)
+
+
+def _start(layout: Layout, agent: str) -> int:
     from deploy.supervisor.detach import StartFailed, start
 
     try:
         return _say({**start(layout, agent, lambda: _service(layout, agent)), "ok": True})
-    except StartFailed as error:
+    except (StartFailed, UnsafeFolder, OSError) as error:
         return _say({"ok": False, "error": str(error)})
 
 

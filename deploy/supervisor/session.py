@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Any, Dict, List, Optional, Set
 
+from deploy.supervisor import storekeeper
 from deploy.supervisor.control import Lines, Refusal, Request, bad, encode, parse
 from deploy.supervisor.logs import Follower, tail
 from deploy.supervisor.logtimes import LEVELS, Line, read
@@ -73,6 +74,9 @@ class Session:
             if request.op == "logs":
                 await self._logs(request)
                 return False
+            if request.op == "store":
+                await self._store()
+                return False
             reply = await self._operations.answer(request, self)
         except Refusal as refusal:
             reply = refusal.to_json()
@@ -87,6 +91,13 @@ class Session:
     async def _send(self, data: Dict[str, Any]) -> None:
         self._writer.write(encode(data))
         await asyncio.wait_for(self._writer.drain(), PATIENCE)
+
+    async def _store(self) -> None:
+        """From here on the connection is another process's, and so is what comes after our word."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await self._send({"ok": True})
+        connection = self._writer.get_extra_info("socket")
+        storekeeper.serve(self._operations.deployments.layout.root, connection.fileno())
 
     # streams
 

@@ -56,7 +56,7 @@ async def command(
     fleet = source.fleet(fleet, name)
     dataflow = files.read_flow(source.flow, out)
     name = source.plan.deployment if source.plan else name or deployment_name(source.flow)
-    async with fleet.contact(name) as found:
+    async with fleet.contact(name, starting=not dry_run) as found:
         if not found.sessions:
             return exit_of(found)
         source.check_machines(found)

@@ -46,13 +46,14 @@ class Fleet:
 
     @asynccontextmanager
     async def contact(
-        self, deployment: str | None = None, *, emit: Emit | None = None
+        self, deployment: str | None = None, *, emit: Emit | None = None, starting: bool = False
     ) -> AsyncIterator[Contact]:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
-        is about to be deployed, if anything is. `emit` hears how it goes; else `out`."""
+        is about to be deployed, if anything is, and `starting` whether supervisors are to run
+        for that. `emit` hears how it goes; else `out`."""
         known, seen = Known(cache_folder() / "machines.json"), Seen(cache_folder() / "seen.json")
         told = self.out.event if emit is None else emit
-        reached = contact(self.connections, self.machines, told, deployment, known)
+        reached = contact(self.connections, self.machines, told, deployment, known, starting)
         try:
             async with reached as found:
                 lost = {it.id: seen.last(it) for it in self.machines if it.id in found.unreachable}

@@ -38,16 +38,23 @@ async def contact(
     emit: Emit = ignore,
     deployment: str | None = None,
     known: Known | None = None,
+    starting: bool = False,
 ) -> AsyncIterator[Contact]:
     """Opens a session to every machine, all at once, and closes them at the end. `deployment` is
-    what is about to be deployed, if anything is: see Session.open, also for `known`."""
+    what is about to be deployed, if anything is: see Session.open, also for `known` and
+    `starting`."""
     machines = list(machines)
     found = Contact(optional=frozenset(machine.id for machine in machines if machine.optional))
 
     async def reach(machine: Machine) -> None:
         try:
             found.sessions[machine.id] = await Session.open(
-                connector, machine, emit, deployment=deployment, known=known
+                connector,
+                machine,
+                emit,
+                deployment=deployment,
+                known=known,
+                starting=starting,
             )
         except MachineError as error:
             found.unreachable[machine.id] = error

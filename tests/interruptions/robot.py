@@ -19,6 +19,7 @@ from deploy.store.durable import PREFIX
 from deploy.store.local import LocalStore
 from deploy.supervisor.deployments import Deployments
 from deploy.supervisor.layout import Layout
+from deploy.supervisor.storekeeper import COMM
 from tests.lan.bench import Lan
 from tests.lan.disk import ROBOT_UID
 
@@ -32,17 +33,18 @@ class Task:
 
     pid: int
     leads: bool  # its session
+    name: str
     command: str
     unit: str
     fingerprint: str
 
     @property
     def is_supervisor(self) -> bool:
-        return " supervise" in self.command and not self.unit
+        return " supervise" in self.command and not self.unit and self.name != COMM
 
     @property
     def serves_a_store(self) -> bool:
-        return " store session" in self.command
+        return " store session" in self.command or self.name == COMM
 
     @property
     def serves_ssh(self) -> bool:
@@ -163,14 +165,15 @@ class Robot:
         for process in self._lan.processes(self._number):
             try:
                 environ = (proc / str(process.pid) / "environ").read_bytes().split(b"\0")
-                fields = (proc / str(process.pid) / "stat").read_text().rpartition(")")[2].split()
+                before, _, rest = (proc / str(process.pid) / "stat").read_text().rpartition(")")
             except (FileNotFoundError, ProcessLookupError):
                 continue  # ended meanwhile
             values = dict(it.decode(errors="replace").partition("=")[::2] for it in environ)
             found.append(
                 Task(
                     pid=process.pid,
-                    leads=int(fields[3]) == process.pid,
+                    leads=int(rest.split()[3]) == process.pid,
+                    name=before.partition("(")[2],
                     command=process.command,
                     unit=values.get("DEPLOY_UNIT", ""),
                     fingerprint=values.get("DEPLOY_FINGERPRINT", ""),
