@@ -164,10 +164,13 @@ def it_flows(situation: Situation) -> Answer | None:
     sentence = f"data comes to {wire.where}: {number(received)} messages a second"
     if not dropped:
         return Answer("none", sentence, None, True)
+    how = f"as {wire.consumer} takes them slower than they come"
+    if wire.layer == "zenoh":
+        how = f"on the way between machines, or {how}"  # they are counted together
     return Answer(
         "overflow",
-        f"{sentence}, and {number(dropped)} a second are lost as {wire.consumer} takes them slower "
-        f"than they come (queue of {wire.queue_size}, {wire.queue_policy})",
+        f"{sentence}, and {number(dropped)} a second are lost {how} (queue of {wire.queue_size}, "
+        f"{wire.queue_policy})",
         f"a larger `queue_size` for bursts, `queue_policy: {BACKPRESSURE}` to hold "
         f"{wire.producer or 'the producer'} back, or a quicker {wire.consumer}",
         True,

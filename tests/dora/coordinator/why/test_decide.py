@@ -65,7 +65,12 @@ CASES: dict[str, tuple[Situation, str, str]] = {
     "more comes than is taken": (
         replace(FLOWING, dropped=Count(50, 2.5)),
         "overflow",
-        "2.5 a second are lost",
+        "2.5 a second are lost on the way between machines, or as plot takes them slower",
+    ),
+    "more comes than is taken, within a machine": (
+        replace(FLOWING, wire=replace(WIRE, layer="shm"), dropped=Count(50, 2.5)),
+        "overflow",
+        "2.5 a second are lost as plot takes them slower than they come (queue of 10, drop_oldest)",
     ),
     "the consumer has failed": (
         replace(FLOWING, consumer=replace(PLOT, state="failed", error="exited with code 3")),
