@@ -22,6 +22,7 @@ COMMANDS = {
     "top": ("top", "Show live what nodes and operators do."),
     "why": ("why", "Tell why no data comes to an input."),
     "logs": ("logs", "Show what nodes have printed."),
+    "scale": ("scale", "Run more or fewer replicas of a node."),
     "reload": ("reload", "Have a running operator read its file again."),
     "restart": ("restart", "Start a node anew."),
     "stop": ("stop", "Stop a deployment on all its machines."),
