@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
 
 from deploy.errors import MachineError
-from deploy.profile import Profile
-from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
 from dora.coordinator.onlooker import Onlooker, Reached, onlooker
 from dora.coordinator.status import NodeStatus, status
-from dora.coordinator.why.situation import TIMER, Count, Situation, Way, Wire, count
+from dora.coordinator.why.situation import Situation, Way
+from dora.coordinator.wires import Count, count, newest_summary, profiles_of, wire_of
 from dora.errors import DoraError
-from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
-from dora.protocol.dataflow import DOCUMENT, DataflowSummary
+from dora.protocol.dataflow import DataflowSummary
 
 SECONDS = 3.0  # between the two looks; nodes say about once a second what went through them
 
@@ -29,7 +25,7 @@ async def collect(
 ) -> Situation:
     """`target` is an input as the user wrote it. Raises DoraError when there is none of that
     name, and MachineError when no machine can tell."""
-    profiles = await _profiles(contact, deployment)
+    profiles = await profiles_of(contact, deployment)
     summary = newest_summary(deployment, profiles)
     consumer, input = find_input(summary, target)
     wire = wire_of(summary, profiles, consumer, input)
@@ -75,31 +71,6 @@ async def collect(
     )
 
 
-async def _profiles(contact: Contact, deployment: str) -> dict[str, Profile]:
-    async def one(session: Session) -> Profile | None:
-        try:
-            return await session.profile(deployment)
-        except MachineError as error:
-            contact.unreachable[session.machine.id] = error
-            return None
-
-    found = await asyncio.gather(*(one(it) for it in contact.sessions.values()))
-    rows = zip(contact.sessions, found, strict=True)
-    return {name: profile for name, profile in rows if profile is not None}
-
-
-def newest_summary(deployment: str, profiles: Mapping[str, Profile]) -> DataflowSummary:
-    """What the machines know of the dataflow. Pure. Raises DoraError."""
-    for profile in profiles.values():
-        try:
-            return DataflowSummary.from_text(profile.documents.get(DOCUMENT, ""))
-        except ValueError:
-            continue  # of another version of dora; another machine may have a newer one
-    raise DoraError(
-        f"no machine that answered runs {deployment!r}, or can tell of it", hint="dora status"
-    )
-
-
 def find_input(summary: DataflowSummary, target: str) -> tuple[str, str]:
     """`node/input`, `node/operator/input`, `operator/input` where only one has it, or `node` with
     one input. Pure. Raises DoraError."""
@@ -123,38 +94,6 @@ def find_input(summary: DataflowSummary, target: str) -> tuple[str, str]:
         f"{target!r}: {what}; there are {', '.join(mine or known) or 'none'}",
         hint=f"dora why {close[0]}" if close else f"dora status {summary.name}",
     )
-
-
-def wire_of(
-    summary: DataflowSummary, profiles: Mapping[str, Profile], consumer: str, input: str
-) -> Wire:
-    """Pure. What the consumer was told about its input, where its machine tells; else what follows
-    from the dataflow."""
-    source = summary.nodes[consumer].inputs[input]
-    config = _config(profiles.get(summary.nodes[consumer].machine), consumer, input)
-    more: dict[str, Any] = {}
-    if config is not None:
-        source, layer = config.source, config.layer
-        more = {"queue_size": config.queue_size, "queue_policy": config.queue_policy}
-        more["timeout"] = config.timeout
-    elif source.startswith(TIMER):
-        layer = "timer"
-    else:
-        producer = source.partition("/")[0]
-        here = summary.nodes[producer].machine == summary.nodes[consumer].machine
-        layer = "memory" if producer == consumer else "shm" if here else "zenoh"
-    return Wire(summary.name, consumer, input, source, layer, **more)
-
-
-def _config(profile: Profile | None, node: str, input: str) -> InputConfig | None:
-    units = () if profile is None else profile.units
-    for unit in units:
-        if unit.name == node and (text := unit.env.get(NODE_CONFIG)):
-            try:
-                return NodeConfig.from_text(text).inputs.get(input)
-            except ValueError:
-                return None  # so long that it lies in a file, or of another version
-    return None
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dora.coordinator.status import NodeStatus
-from dora.coordinator.why.situation import Count, Situation
+from dora.coordinator.why.situation import Situation
 from dora.coordinator.why.wording import clock, number, silence
+from dora.coordinator.wires import Count
 
 
 def evidence(situation: Situation) -> Iterator[tuple[str, str]]:

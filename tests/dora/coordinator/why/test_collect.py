@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.profile import Profile
-from deploy.unit import Unit
 from dora.coordinator.status import NodeStatus
-from dora.coordinator.why.collect import by_our_clock, find_input, newest_summary, wire_of
-from dora.coordinator.why.situation import Wire
+from dora.coordinator.why.collect import by_our_clock, find_input
 from dora.errors import DoraError
-from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
-from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
+from dora.protocol.dataflow import DataflowSummary, NodeSummary
 
 SUMMARY = DataflowSummary(
     "flow",
@@ -55,43 +51,6 @@ def test_an_input_that_is_not_there_is_told_with_those_that_are(
         find_input(SUMMARY, target)
     assert [word for word in words if word not in raised.value.message] == []
     assert raised.value.hint
-
-
-def test_the_layer_follows_from_the_machines() -> None:
-    """Where the consumer's own machine does not tell."""
-    layers = {
-        name: wire_of(SUMMARY, {}, *name).layer
-        for name in (
-            ("camera", "tick"),
-            ("plot", "image"),
-            ("plot", "boxes"),
-            ("vision", "sort/boxes"),
-        )
-    }
-    assert ["timer", "shm", "zenoh", "memory"] == list(layers.values())
-
-
-def test_what_the_consumer_was_told_counts() -> None:
-    """Its queue, and a layer that the flow file chose."""
-    wired = InputConfig("camera/frames", "zenoh", 3, "backpressure", timeout=2.0)
-    config = NodeConfig("flow", "id", "plot", {"image": wired})
-    unit = Unit("plot", ("python3",), "/", env={NODE_CONFIG: config.to_text()})
-    profiles = {"base": Profile("flow", "base", (unit,))}
-
-    expected = Wire(
-        "flow", "plot", "image", "camera/frames", "zenoh", 3, "backpressure", timeout=2.0
-    )
-    assert expected == wire_of(SUMMARY, profiles, "plot", "image")
-
-
-def test_a_dataflow_that_nobody_can_tell_of() -> None:
-    """A machine with another version of dora is passed over, while others can."""
-    strange = Profile("flow", "base", (), documents={DOCUMENT: "{}"})
-    fine = Profile("flow", "rover", (), documents={DOCUMENT: SUMMARY.to_text()})
-
-    assert SUMMARY == newest_summary("flow", {"base": strange, "rover": fine})
-    with pytest.raises(DoraError):
-        newest_summary("flow", {"base": strange})
 
 
 def test_times_are_told_by_the_laptops_clock() -> None:

@@ -13,7 +13,8 @@ from dora.coordinator.onlooker import Reached
 from dora.coordinator.status import NodeStatus
 from dora.coordinator.why.decide import decide
 from dora.coordinator.why.evidence import evidence
-from dora.coordinator.why.situation import Count, Situation, Way, Wire, count
+from dora.coordinator.why.situation import Situation, Way
+from dora.coordinator.wires import Count, Wire
 from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
 
 NOW = 1_800_000_000.0
@@ -247,30 +248,3 @@ def test_the_evidence_follows_the_data() -> None:
         *("consumer", "received", "dropped"),
     ] == [what for what, _ in seen]
     assert "camera/frames -> plot/image, zenoh, queue of 10 drop_oldest" == seen[0][1]
-
-
-def test_rates_are_of_one_process() -> None:
-    """After a restart its counts begin anew: nobody can say how fast they grow."""
-    before = replace(PLOT, traffic=Traffic.of({"image": InputTraffic(10, 1)}, {}))
-    after = replace(PLOT, traffic=Traffic.of({"image": InputTraffic(40, 2)}, {}))
-
-    assert Count(40, 10.0) == count(before, after, 3.0, "received", "image")
-    assert Count(2, 1 / 3) == count(before, after, 3.0, "dropped", "image")
-    assert Count(40) == count(replace(before, pid=6), after, 3.0, "received", "image")
-    assert Count() == count(before, replace(after, traffic=None), 3.0, "received", "image")
-
-
-def test_what_a_node_with_many_edges_does_not_name_is_not_zero() -> None:
-    """Its sums are there, its names are not: nobody knows."""
-    many = replace(PLOT, traffic=Traffic(received=10, sent=10))
-
-    assert Count() == count(many, many, 1.0, "received", "image")
-    assert Count() == count(many, many, 1.0, "sent", "frames")
-
-
-def test_an_operator_that_another_one_feeds_is_counted_as_a_whole() -> None:
-    """There are no counts of inputs within a runtime."""
-    told = OperatorTraffic("running", 0, 42, *[0] * 10)
-    runtime = replace(PLOT, traffic=Traffic(received=1, operators={"op": told}))
-
-    assert 42 == count(runtime, runtime, 1.0, "received", "op/x").total
