@@ -9,11 +9,16 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource
-from dora.dataflow.svg import svg
+from dora.dataflow.svg import Speeds, svg
 
 
-def mermaid(dataflow: Dataflow, placement: Mapping[str, str] | None = None) -> str:
-    """Mermaid's flowchart. With `placement` (node -> machine) machines are drawn around nodes."""
+def mermaid(
+    dataflow: Dataflow,
+    placement: Mapping[str, str] | None = None,
+    speeds: Speeds | None = None,
+) -> str:
+    """Mermaid's flowchart. With `placement` (node -> machine) machines are drawn around nodes; the
+    edges between them are thick, and have what `speeds` says of (node, output)."""
     names = _Names()
     lines = ["flowchart TB"]
     machines = placement or {}
@@ -41,17 +46,21 @@ def mermaid(dataflow: Dataflow, placement: Mapping[str, str] | None = None) -> s
         lines.append("  end")
     for node in dataflow.nodes.values():
         for target, wired in _wired(node):
-            lines.append("  " + _edge(names, dataflow, target, wired))
+            lines.append("  " + _edge(names, target, wired, machines, speeds or {}))
     return "\n".join(lines) + "\n"
 
 
-def html(dataflow: Dataflow, placement: Mapping[str, str] | None = None) -> str:
+def html(
+    dataflow: Dataflow,
+    placement: Mapping[str, str] | None = None,
+    speeds: Speeds | None = None,
+) -> str:
     """One page with the graph as SVG and its Mermaid text; it needs nothing but a browser."""
     title = escape(dataflow.file.rpartition("/")[2] or "dataflow")
     return _PAGE.format(
         title=title,
-        svg=svg(dataflow, placement or {}),
-        mermaid=escape(mermaid(dataflow, placement)),
+        svg=svg(dataflow, placement or {}, speeds),
+        mermaid=escape(mermaid(dataflow, placement, speeds)),
     )
 
 
@@ -102,14 +111,20 @@ def _wired(node: Node) -> Iterator[tuple[str, Input]]:
             yield target, wired
 
 
-def _edge(names: _Names, dataflow: Dataflow, target: str, wired: Input) -> str:
+def _edge(
+    names: _Names, target: str, wired: Input, machines: Mapping[str, str], speeds: Speeds
+) -> str:
     to = names("node", target)
     source = wired.source
     if not isinstance(source, OutputSource):
         return f"{names('dora', str(source))} -- {_edge_text(wired.name)} --> {to}"
     start = f"{source.node}/{source.operator}" if source.operator else source.node
     label = source.output if source.output == wired.name else f"{source.output} as {wired.name}"
-    return f"{names('node', start)} -- {_edge_text(label)} --> {to}"
+    ends = machines.get(source.node), machines.get(target.partition("/")[0])
+    if None in ends or ends[0] == ends[1]:
+        return f"{names('node', start)} -- {_edge_text(label)} --> {to}"
+    speed = speeds.get((source.node, str(source).partition("/")[2]), "")
+    return f"{names('node', start)} == {_edge_text(f'{label} {speed}'.strip())} ==> {to}"
 
 
 def _edge_text(label: str) -> str:
@@ -145,6 +160,9 @@ svg rect {{ fill: var(--box); stroke: var(--line); }}
 svg .builtin rect {{ stroke-dasharray: 4 3; }}
 svg .builtin text {{ fill: var(--accent); }}
 svg path.edge {{ fill: none; stroke: var(--line); stroke-width: 1.4; }}
+svg path.cut {{ stroke: var(--accent); stroke-width: 2.6; }}
+svg rect.machine {{ fill: none; stroke: var(--line); stroke-dasharray: 7 4; }}
+svg text.machine {{ font-weight: 600; fill: var(--accent); }}
 svg marker path {{ fill: var(--line); }}
 pre {{ overflow-x: auto; padding: .8rem; background: var(--box); }}
 </style>

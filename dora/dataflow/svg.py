@@ -3,61 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 import networkx as nx
 
+from dora.dataflow.boxes import GAP_Y, HEIGHT, MARGIN, TITLE, Box, frames, set_columns, set_rows
 from dora.dataflow.graph import graph
 from dora.dataflow.model import Dataflow, OutputSource
 
-_HEIGHT = 46
-_GAP_X = 36
-_GAP_Y = 96
-_MARGIN = 16
-_CHAR = 8.0  # width of a letter, roughly: browsers choose the font
-_SMALL = 6.5
+Speeds = Mapping[tuple[str, str], str]  # (node, output) -> how much it sends, in words
 
 
-@dataclass
-class Box:
-    """`x` and `y` are the middle of it, in pixels."""
-
-    lines: tuple[str, ...]  # the first one is its name
-    builtin: bool
-    x: float = 0.0
-    y: float = 0.0
-
-    @property
-    def width(self) -> float:
-        name, *small = self.lines
-        return max([len(name) * _CHAR, *(len(line) * _SMALL for line in small)]) + 28
-
-
-def svg(dataflow: Dataflow, placement: Mapping[str, str]) -> str:
-    """An `<svg>` element, styled by the page around it; `placement` is node -> machine."""
+def svg(dataflow: Dataflow, placement: Mapping[str, str], speeds: Speeds | None = None) -> str:
+    """An `<svg>` element, styled by the page around it. `placement` is node -> machine; these are
+    drawn around their nodes, and `speeds` are written at the edges between them."""
     drawn = _drawn(dataflow)
-    edges = _labelled(drawn)
+    cut = {(a, b) for a, b in drawn.edges() if _between(drawn, placement, a, b)}
+    edges = _labelled(drawn, cut, speeds or {})
     layers, ways = _layers(drawn)
-    boxes = {vertex: _box(vertex, drawn.nodes[vertex], placement) for vertex in drawn}
+    boxes = {vertex: Box((vertex,), drawn.nodes[vertex]["node"] is None) for vertex in drawn}
     boxes.update({point: Box(("",), builtin=False) for way in ways.values() for point in way})
-    width = max((_row_width(boxes, layer) for layer in layers), default=0.0) + 2 * _MARGIN
-    for depth, layer in enumerate(layers):
-        x = (width - _row_width(boxes, layer)) / 2
-        for vertex in layer:
-            box = boxes[vertex]
-            box.x, box.y = x + box.width / 2, _MARGIN + _HEIGHT / 2 + depth * (_HEIGHT + _GAP_Y)
-            x += box.width + _GAP_X
+    column_of = _columns(drawn, ways, placement)
+    width = set_columns(boxes, layers, column_of) if placement else set_rows(boxes, layers)
     width += 90  # room for arrows that go back up, and for the labels of self loops
-    height = 2 * _MARGIN + len(layers) * (_HEIGHT + _GAP_Y) - (_GAP_Y if layers else 0)
+    height = (
+        2 * (MARGIN + (TITLE if placement else 0))
+        + len(layers) * (HEIGHT + GAP_Y)
+        - (GAP_Y if layers else 0)
+    )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>',
     ]
-    parts += [_path([boxes[vertex] for vertex in (a, *ways[a, b], b)]) for a, b in edges]
+    if placement:
+        parts += frames(boxes, {vertex: column_of[vertex] for vertex in drawn})
+    for a, b in edges:
+        parts.append(_path([boxes[vertex] for vertex in (a, *ways[a, b], b)], (a, b) in cut))
     parts += [_rect(boxes[vertex]) for vertex in drawn]
     for (a, b), labels in edges.items():
         parts.append(_label(boxes[a], boxes[(*ways[a, b], b)[0]], labels))
@@ -79,12 +63,26 @@ def _drawn(dataflow: Dataflow) -> nx.MultiDiGraph[str]:
     return drawn
 
 
-def _box(vertex: str, attributes: Mapping[str, str | None], placement: Mapping[str, str]) -> Box:
-    node = attributes["node"]
-    if node is None:
-        return Box((vertex,), builtin=True)
-    machine = placement.get(node)
-    return Box((vertex, f"on {machine}") if machine else (vertex,), builtin=False)
+def _columns(
+    drawn: nx.MultiDiGraph[str],
+    ways: Mapping[tuple[str, str], tuple[str, ...]],
+    placement: Mapping[str, str],
+) -> dict[str, str | None]:
+    """The machine of everything that is drawn: of a timer that of whom it wakes first, of the point
+    of an edge that of its producer."""
+    found: dict[str, str | None] = {}
+    for vertex in sorted(drawn, key=lambda vertex: drawn.nodes[vertex]["node"] is None):
+        node = drawn.nodes[vertex]["node"]
+        owner = next(drawn.successors(vertex)) if node is None else vertex
+        found[vertex] = found[owner] if node is None else placement.get(node)
+    found.update({point: found[a] for (a, _), way in ways.items() for point in way})
+    return found
+
+
+def _between(drawn: nx.MultiDiGraph[str], placement: Mapping[str, str], a: str, b: str) -> bool:
+    """Whether an edge leaves its machine."""
+    ends = [placement.get(drawn.nodes[vertex]["node"]) for vertex in (a, b)]
+    return None not in ends and ends[0] != ends[1]
 
 
 def _layers(
@@ -129,41 +127,43 @@ def _layers(
     return layers, ways
 
 
-def _row_width(boxes: Mapping[str, Box], layer: list[str]) -> float:
-    return sum(boxes[vertex].width for vertex in layer) + _GAP_X * (len(layer) - 1)
-
-
-def _labelled(drawn: nx.MultiDiGraph[str]) -> dict[tuple[str, str], list[str]]:
+def _labelled(
+    drawn: nx.MultiDiGraph[str], cut: set[tuple[str, str]], speeds: Speeds
+) -> dict[tuple[str, str], list[str]]:
     """One arrow for all edges between two vertices."""
     labels: dict[tuple[str, str], list[str]] = {}
     for source, target, data in drawn.edges(data=True):
         output, name = data["output"], data["input"]
         text = output if output == name else f"{output} as {name}"
-        labels.setdefault((source, target), []).append(text)
+        if (source, target) in cut:
+            node, operator = drawn.nodes[source]["node"], source.partition("/")[2]
+            text += f" {speeds.get((node, f'{operator}/{output}' if operator else output), '')}"
+        labels.setdefault((source, target), []).append(text.strip())
     return labels
 
 
-def _path(stops: list[Box]) -> str:
+def _path(stops: list[Box], cut: bool) -> str:
     start, end = stops[0], stops[-1]
     if start is end:
         way = f"M{start.x + start.width / 2:.0f} {start.y - 10:.0f} c44 -14 44 34 3 20"
     elif start.y < end.y:
-        way = f"M{start.x:.0f} {start.y + _HEIGHT / 2:.0f}"
+        way = f"M{start.x:.0f} {start.y + HEIGHT / 2:.0f}"
         for above, below in pairwise(stops):
-            top, bottom = above.y + _HEIGHT / 2, below.y - _HEIGHT / 2
+            top, bottom = above.y + HEIGHT / 2, below.y - HEIGHT / 2
             middle = (top + bottom) / 2
             way += f" C{above.x:.0f} {middle:.0f} {below.x:.0f} {middle:.0f}"
             way += f" {below.x:.0f} {bottom:.0f}"
             if below is not end:
-                way += f" V{below.y + _HEIGHT / 2:.0f}"
+                way += f" V{below.y + HEIGHT / 2:.0f}"
     else:  # within a cycle: beside each other; above going right, below going left
         side = -1 if start.x < end.x else 1
-        y = start.y + side * _HEIGHT / 2
+        y = start.y + side * HEIGHT / 2
         way = (
             f"M{start.x:.0f} {y:.0f} C{start.x:.0f} {y + side * 40:.0f} "
             f"{end.x:.0f} {y + side * 40:.0f} {end.x:.0f} {y:.0f}"
         )
-    return f'<path class="edge" d="{way}" marker-end="url(#arrow)"/>'
+    kind = "edge cut" if cut else "edge"
+    return f'<path class="{kind}" d="{way}" marker-end="url(#arrow)"/>'
 
 
 def _label(start: Box, end: Box, labels: list[str]) -> str:
@@ -173,7 +173,7 @@ def _label(start: Box, end: Box, labels: list[str]) -> str:
         x, y = (start.x + end.x) / 2, (start.y + end.y) / 2
     else:
         side = -1 if start.x < end.x else 1
-        x, y = (start.x + end.x) / 2, start.y + side * (_HEIGHT / 2 + 26)
+        x, y = (start.x + end.x) / 2, start.y + side * (HEIGHT / 2 + 26)
     first = y - (len(labels) - 1) * 6.5
     return "".join(
         f'<text class="edge-label" x="{x:.0f}" y="{first + 13 * line:.0f}">{escape(text)}</text>'
@@ -182,7 +182,7 @@ def _label(start: Box, end: Box, labels: list[str]) -> str:
 
 
 def _rect(box: Box) -> str:
-    left, top = box.x - box.width / 2, box.y - _HEIGHT / 2
+    left, top = box.x - box.width / 2, box.y - HEIGHT / 2
     name, *small = box.lines
     y = box.y + (4 if not small else -3)
     texts = [f'<text class="id" x="{box.x:.0f}" y="{y:.0f}">{escape(name)}</text>']
@@ -191,5 +191,5 @@ def _rect(box: Box) -> str:
     kind = "builtin" if box.builtin else "node"
     return (
         f'<g class="{kind}"><rect x="{left:.0f}" y="{top:.0f}" width="{box.width:.0f}" '
-        f'height="{_HEIGHT}" rx="7"/>{"".join(texts)}</g>'
+        f'height="{HEIGHT}" rx="7"/>{"".join(texts)}</g>'
     )

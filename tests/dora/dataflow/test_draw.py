@@ -19,8 +19,12 @@ def operators() -> Dataflow:
     return load(EXAMPLES / "operators.yml").dataflow
 
 
-def drawing(dataflow: Dataflow, placement: dict[str, str] | None = None) -> ElementTree.Element:
-    found = re.search(r"<svg.*</svg>", html(dataflow, placement), re.DOTALL)
+def drawing(
+    dataflow: Dataflow,
+    placement: dict[str, str] | None = None,
+    speeds: dict[tuple[str, str], str] | None = None,
+) -> ElementTree.Element:
+    found = re.search(r"<svg.*</svg>", html(dataflow, placement, speeds), re.DOTALL)
     assert found is not None
     return ElementTree.fromstring(found[0])
 
@@ -115,7 +119,7 @@ def test_the_page_draws_every_node_and_edge() -> None:
     arrows = [path for path in drawn.iter(f"{SVG}path") if path.get("class") == "edge"]
     assert 5 == len(arrows)
     texts = [text.text for text in drawn.iter(f"{SVG}text")]
-    assert {"tick", "image", "image as counter", "status", "on base"} <= set(texts)
+    assert {"tick", "image", "image as counter", "status", "base"} <= set(texts)
 
 
 def test_boxes_do_not_overlap() -> None:
@@ -182,3 +186,47 @@ def test_an_empty_dataflow_has_a_picture() -> None:
     dataflow = loads("nodes: []", "f.yml").dataflow
     assert "flowchart TB\n" == mermaid(dataflow)
     assert {} == boxes(drawing(dataflow))
+
+
+def test_frames_of_machines_hold_their_nodes_and_no_others() -> None:
+    """And do not overlap; edges between them are marked, and say how much goes there."""
+    drawn = drawing(
+        operators(),
+        {"webcam": "base", "runtime-node": "arm", "viewer": "base"},
+        {("webcam", "image"): "31.1 MB/s", ("runtime-node", "cxx-operator/status"): "1.0 kB/s"},
+    )
+    found = {
+        name: tuple(float(box.attrib[key]) for key in ("x", "y", "width", "height"))
+        for name, box in boxes(drawn).items()
+    }
+    frames = [
+        tuple(float(box.attrib[key]) for key in ("x", "y", "width", "height"))
+        for box in drawn.iter(f"{SVG}rect")
+        if box.get("class") == "machine"
+    ]
+    inside = [
+        {
+            name
+            for name, (x, y, width, height) in found.items()
+            if left < x and x + width < left + wide and top < y and y + height < top + high
+        }
+        for left, top, wide, high in frames
+    ]
+    assert [
+        {"webcam", "viewer", "dora/timer/millis/50"},
+        {"runtime-node/cxx-operator", "runtime-node/sink"},
+    ] == inside
+    assert frames[0][0] + frames[0][2] < frames[1][0]
+    cut = [path for path in drawn.iter(f"{SVG}path") if path.get("class") == "edge cut"]
+    assert 2 == len(cut)
+    texts = [text.text for text in drawn.iter(f"{SVG}text")]
+    assert {"image 31.1 MB/s", "status 1.0 kB/s", "image", "status", "base", "arm"} <= set(texts)
+
+
+def test_edges_between_machines_are_thick_in_mermaid() -> None:
+    """With how much goes there, if that is known."""
+    text = "nodes: [{id: a, path: a.py, outputs: [x]}, {id: b, path: b.py, inputs: {x: a/x}}]"
+    dataflow = loads(text, "f.yml").dataflow
+    where = {"a": "base", "b": "arm"}
+    assert "a == x ==> b" in mermaid(dataflow, where)
+    assert 'a == "x 1.0 MB/s" ==> b' in mermaid(dataflow, where, {("a", "x"): "1.0 MB/s"})
