@@ -20,6 +20,7 @@ from dora.participation import Participation, read_summary
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.updates import Hold
 from dora.sample import Draft, Sample, SampleHandler, bytes_of, size_of
+from dora.tracing import spans
 
 if TYPE_CHECKING:
     from dora.kvs import Kvs
@@ -57,6 +58,11 @@ class Node:
         # At exit too: a session that is still open when the interpreter goes down aborts it.
         self._end = weakref.finalize(self, self._part.end)
         patch_basic_config(self._config.node)
+        traces = spans(self._config.node, self._config.dataflow)
+        if traces is not None:
+            from dora.traced import trace
+
+            trace(self, traces)
 
     def __repr__(self) -> str:
         state = "ended" if self._stream.ended else "running"

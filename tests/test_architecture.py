@@ -53,6 +53,7 @@ HOMES = {
     "rich": ("dora.cli",),
     "cffi": ("dora.runtime.c_abi",),
     "wasmtime": ("dora.runtime.wasm", "dora.runtime.wasm_imports", "dora.runtime.wasm_module"),
+    "opentelemetry": ("dora.spans", "dora.traced", "dora.runtime.traced"),
     "watchfiles": ("dora.coordinator.saves",),
 }
 

@@ -22,6 +22,7 @@ from deploy.deployment import Files, PythonArchive, PythonEnvironment, Source
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.unit import HealthCommand, escape
+from dora import tracing
 from dora.compile.health import health_commands
 from dora.compile.operators import (
     CONFIG,
@@ -106,7 +107,7 @@ class Closure:
             argv = shipped(command, target, facts.python)
         else:
             argv = tuple(escape(part) for part in command)
-        sources["packages"] = _packages(base, machine, node, [wanted])
+        sources["packages"] = _packages(dataflow, machine, node, [wanted])
         return Package(
             argv=argv,
             cwd="${state}",
@@ -136,7 +137,7 @@ class Closure:
                 "library": self._once("library", _library),
                 "code": code,
                 "rest": rest,
-                "packages": _packages(base, machine, node, operators_requirements(base, node)),
+                "packages": _packages(dataflow, machine, node, operators_requirements(base, node)),
                 **_interpreter(machine),
             },
             links="code",
@@ -213,14 +214,17 @@ def _command(node: Node) -> list[str]:
 
 
 def _packages(
-    base: Path, machine: Machine, node: Node, wanted: Iterable[Declared]
+    dataflow: Dataflow, machine: Machine, node: Node, wanted: Iterable[Declared]
 ) -> PythonEnvironment:
     wanted = list(wanted)
-    asked = [*NODE_REQUIREMENTS, *(line for each in wanted for line in each.requirements)]
+    ours: tuple[str, ...] = NODE_REQUIREMENTS
+    if tracing.exporters({**dataflow.env, **node.env}):
+        ours += tracing.REQUIREMENTS
+    asked = [*ours, *(line for each in wanted for line in each.requirements)]
     return PythonEnvironment(
         tuple(dict.fromkeys(asked)),
         machine.index_urls,
-        base,
+        Path(dataflow.directory),
         node.build_from_source,
         tuple((each.where, each.python) for each in wanted if each.python is not None),
     )

@@ -23,7 +23,7 @@ from dora.protocol.runtime import OperatorConfig, RuntimeConfig
 from dora.runtime.base import Instance
 from dora.runtime.errors import OperatorError
 from dora.runtime.failure import one_line, told
-from dora.runtime.operator import Operator, State
+from dora.runtime.operator import Around, Operator, State
 from dora.runtime.restart import restart_after
 from dora.runtime.sending import Exchange, Sender, Way
 from dora.runtime.silences import Silences
@@ -37,7 +37,8 @@ Made = Callable[[Instance | None, BaseException | None], None]
 
 
 class Crew:
-    """`make` gives an operator's instance, with its state restored. `clock`: monotonic seconds."""
+    """`make` gives an operator's instance, with its state restored. `clock`: monotonic seconds.
+    `around` goes about all calls of operators."""
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class Crew:
         exchange: Exchange,
         make: Callable[[OperatorConfig], Instance],
         clock: Callable[[], float],
+        around: Around | None = None,
     ) -> None:
+        self._around = around
         self._scheduler = exchange.scheduler
         self._mailbox = exchange.mailbox
         self._make = make
@@ -236,6 +239,7 @@ class Crew:
         task = self._scheduler.add(config, sizes)
         self._scheduler.suspend(task)
         operator = Operator(config, task, Sender(task, exchange))
+        operator.around = self._around
         operator.closable = sum(it.interval is None for it in wired.values())
         return operator
 

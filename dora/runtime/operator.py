@@ -15,6 +15,9 @@ from dora.status import DoraStatus
 
 OnEvent = Callable[[Mapping[str, Any], Send], DoraStatus | Awaitable[DoraStatus]]
 
+# around(operator, on_event): what is called instead, and calls it.
+Around = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+
 
 class State(Enum):
     RUNNING = "running"
@@ -32,6 +35,7 @@ class Operator:
 
     __slots__ = (
         "allowance",
+        "around",
         "attempts",
         "attention",
         "closable",
@@ -58,6 +62,7 @@ class Operator:
         task.owner = self
         self.sender = sender
         self.send: Send = sender.send
+        self.around: Around | None = None
         self.instance: Instance | None = None
         self.on_event: OnEvent = _not_there
         # The same with a step less, where the kind has that; then `settle` looks at its result.
@@ -89,6 +94,9 @@ class Operator:
         self.instance = instance
         self.on_event = instance.on_event
         self.direct = getattr(instance, "direct", instance.on_event)
+        if self.around is not None:
+            self.on_event = self.around(self.config.id, self.on_event)
+            self.direct = self.around(self.config.id, self.direct)
 
     def settle(self, result: Any) -> Any:
         """A DoraStatus or an awaitable, of what `direct` returned. Raises OperatorError."""

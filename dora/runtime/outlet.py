@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+from dora.protocol.tracing import CONTEXT
 from dora.runtime.base import Context, Send
 from dora.runtime.c_abi import SUCCESS, address, ffi, give_bytes, give_error, take_text
-
-TELEMETRY = "open_telemetry_context"
 
 _open: dict[int, Outlet] = {}
 _numbers = count(1)
@@ -92,7 +91,7 @@ def _on_send(number: Any, output: Any) -> Any:
         )
     except (pyarrow.ArrowException, ValueError, TypeError, NotImplementedError) as error:
         return give_error(f"output {name!r}: no valid Arrow array: {error}")
-    metadata = {TELEMETRY: telemetry} if telemetry else None
+    metadata = {CONTEXT: telemetry} if telemetry else None
     return _answer(number, lambda outlet: outlet.send(name, value, metadata))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dora.protocol.runtime import OperatorConfig
+from dora.protocol.tracing import CONTEXT
 from dora.runtime.base import Context, Send
 from dora.runtime.c_abi import (
     address,
@@ -22,7 +23,7 @@ from dora.runtime.c_abi import (
 )
 from dora.runtime.elf import foreign
 from dora.runtime.errors import OperatorError
-from dora.runtime.outlet import TELEMETRY, Outlet
+from dora.runtime.outlet import Outlet
 from dora.status import DoraStatus
 
 _REQUIRED = ("dora_init_operator", "dora_on_event", "dora_drop_operator")
@@ -129,7 +130,7 @@ class SharedLibraryOperator:
         item = self._input
         value, metadata = event["value"], event["metadata"]
         kept = lend_text(item.id, event["id"])
-        telemetry = metadata.get(TELEMETRY)
+        telemetry = metadata.get(CONTEXT)
         context = item.metadata.open_telemetry_context
         if isinstance(telemetry, str):
             kept = (kept, lend_text(context, telemetry))

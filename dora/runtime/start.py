@@ -23,12 +23,14 @@ from dora.runtime.failure import told
 from dora.runtime.host import Host
 from dora.runtime.mailbox import Mailbox
 from dora.runtime.making import Maker
+from dora.runtime.operator import Around
 from dora.runtime.reload import Reloads
 from dora.runtime.report import reporting
 from dora.runtime.scheduler import Scheduler
 from dora.runtime.sending import Exchange
 from dora.runtime.state import OperatorStates
 from dora.runtime.wiring import wire
+from dora.tracing import spans
 
 logger = logging.getLogger("dora")
 
@@ -60,6 +62,7 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         exchange,
         maker.make,
         time.monotonic,
+        _tracing(node),
     )
     faults = crew.load()
     if faults:
@@ -103,6 +106,15 @@ def _told() -> tuple[NodeConfig, RuntimeConfig]:
 def _descriptor(node: NodeConfig) -> dict[str, Any]:
     summary = read_summary(node)
     return dict(summary.descriptor) if summary else {}
+
+
+def _tracing(node: NodeConfig) -> Around | None:
+    traces = spans(node.node, node.dataflow)
+    if traces is None:
+        return None
+    from dora.runtime.traced import Tracing
+
+    return Tracing(traces).around
 
 
 def _stop_all(part: Participation, operator: str) -> bool:

@@ -18,6 +18,7 @@ from dora.errors import DoraError
 from dora.placement.model import Assignment, Placement
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
+from dora.tracing import REQUIREMENTS
 from tests.dora.compile.test_dataplane import facts
 
 FLOW = """\
@@ -156,3 +157,17 @@ def test_a_deployment_is_named_after_its_file_or_folder(file: str, name: str) ->
 def _values() -> dict[str, str]:
     names = ("code", "library", "packages", "root", "state")
     return {name: f"/{name}" for name in names}
+
+
+def test_nodes_that_are_to_be_traced_have_what_that_needs(tmp_path: Path) -> None:
+    """Their environment asks for it, as OpenTelemetry defines; others do without."""
+    flow = FLOW.replace(
+        "path: nodes/plot.py", "path: nodes/plot.py\n    env: {OTEL_TRACES_EXPORTER: otlp}"
+    )
+    machines = compiled(tmp_path, flow).machines
+    plain, traced = (machines[name].units[1].sources["packages"] for name in ("a", "b"))
+
+    assert isinstance(plain, PythonEnvironment)
+    assert isinstance(traced, PythonEnvironment)
+    assert set(REQUIREMENTS) <= set(traced.requirements)
+    assert not set(REQUIREMENTS) & set(plain.requirements)
