@@ -20,6 +20,7 @@ COMMANDS = {
     "attach": ("attach", "Watch what runs already, from any laptop."),
     "status": ("status", "Show what runs where."),
     "top": ("top", "Show live what nodes and operators do."),
+    "topic": ("topic", "Show outputs, what goes through them, and who reads them."),
     "why": ("why", "Tell why no data comes to an input."),
     "logs": ("logs", "Show what nodes have printed."),
     "scale": ("scale", "Run more or fewer replicas of a node."),

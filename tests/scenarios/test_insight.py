@@ -63,6 +63,11 @@ def test_why_no_data_comes(embedded: Fleet, tmp_path: Path) -> None:
     assert ("zenoh", 3, "drop_oldest") == tuple(
         found[name] for name in ("layer", "queue_size", "queue_policy")
     )
+    (topic,) = embedded.json("topic", "list")["topics"]
+    (reader,) = topic["readers"]
+    assert ("count/count", "print/count") == (topic["topic"], reader["input"])
+    assert topic["sent"]["total"] >= reader["received"]["total"] > 0
+    assert "print/count  rover" in embedded.dora("topic", "info", "count").stdout
     assert ["link", "link"] == [it["what"] for it in found["evidence"] if it["what"] == "link"]
 
     pid = embedded.pids()["count@base"]
