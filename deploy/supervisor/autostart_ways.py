@@ -102,7 +102,7 @@ class Systemd:
         text = self._folder / self._job.service
         files.write(text, autostart.system_unit(self._job).encode())
         try:
-            self._do("install", "-m", "644", str(text), str(self._file))
+            self._do("install", "-D", "-m", "644", str(text), str(self._file))
         finally:
             remove(text)
         _sync(self._file)
@@ -263,7 +263,8 @@ def _check_systemd(root: Path) -> None:
 def _done(result: subprocess.CompletedProcess[str], argv: Sequence[str]) -> None:
     if result.returncode != 0:
         said = (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
-        raise Impossible(f"`{' '.join(argv[:2])}` failed: {said}")
+        words = [it for it in argv if it[0] != "-" and it.replace("-", "").isalpha()]
+        raise Impossible(f"`{' '.join(words[:2])}` failed: {said}")
 
 
 def _has(program: str) -> bool:

@@ -99,8 +99,10 @@ def unknown_since(since: float | None) -> str:
 def _table(console: Console, result: Status) -> None:
     if not result.nodes:
         # Of machines that are away nobody knows.
-        if any(machine["link"] == "up" for machine in result.machines.values()):
-            console.print("nothing is deployed")
+        links = {machine["link"] for machine in result.machines.values()}
+        if "up" in links:
+            where = "" if links == {"up"} else " on the machines that answer"
+            console.print(f"nothing is deployed{where}")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in TITLES:

@@ -46,10 +46,12 @@ def pauses(
 
 
 class Told:
-    """What was told of a machine's units, so that what is new can be. Pure.
+    """What was told of a machine's units, so that what is new can be; and when it was heard last.
 
     `silent`: who watches has seen what is so at the beginning, elsewhere.
     """
+
+    heard: float | None = None  # seconds since the epoch
 
     def __init__(self, *, silent: bool) -> None:
         self._units: dict[str, Mapping[str, Any]] = {}
@@ -120,7 +122,7 @@ async def _watch_machine(
                 group.create_task(_lines(session, deployment, tail, on_line))
         except* MachineError as errors:
             if lost is None:
-                lost = time.time()
+                lost = told.heard or time.time()
                 emit(LinkLost(machine.id, lost, _first(errors)))
                 waits = pauses()
         if session is not None:
@@ -152,6 +154,7 @@ async def _states(session: Session, deployment: str, told: Told, emit: Emit) -> 
                 raise MachineError(session.machine.id, f"silent for {SILENCE:.0f} s") from None
             except StopAsyncIteration:
                 raise MachineError(session.machine.id, "its supervisor ended") from None
+            told.heard = time.time()
             if "units" in row:
                 for state in news(row["units"]):
                     emit(UnitChanged(session.machine.id, state))

@@ -40,3 +40,18 @@ def test_no_figure_is_cut_however_narrow_the_terminal() -> None:
     assert ["a-rather-long-deployment", "camera", "base", "running", "12345"] == row.split()[:5]
     assert ["3", "26%", "41/512", "MiB", "0-2"] == row.split()[5:]
     assert "RESTARTS" in title
+
+
+def test_a_machine_that_is_away_is_unknown_since_it_was_seen_last() -> None:
+    """On another day with its date; one that never answered has no time."""
+    machines = {
+        "base": {"link": "up"},
+        "rover": {"link": "unknown", "since": 86400.0 * 365},
+        "drone": {"link": "unknown", "since": None},
+    }
+    shown = io.StringIO()
+    show_status(Console(file=shown, soft_wrap=True), Status((), machines))
+    lines = shown.getvalue().splitlines()
+    assert "nothing is deployed on the machines that answer" == lines[0]
+    assert lines[1].startswith("rover: unknown since 197")
+    assert "drone: unknown; it has never answered this laptop" == lines[2]
