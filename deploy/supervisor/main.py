@@ -18,7 +18,6 @@ status 1.
 from __future__ import annotations
 
 import json
-import platform
 import signal
 import sys
 from typing import Any, Dict, List
@@ -30,7 +29,7 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
     """Returns the exit status."""
     layout = Layout(root)
     if verb == "version":
-        return _say({"ok": True, "agent": agent, "python": platform.python_version()})
+        return _say({"ok": True, "agent": agent, "python": sys.version.split()[0]})
     if verb in ("probe", "work", "start", "bridge", "autostart"):
         try:
             status = _serve(layout, agent, verb, args)

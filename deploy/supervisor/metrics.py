@@ -1,33 +1,25 @@
-"""Where the machine's figures are served, if anywhere: kept over reboots. Machine only; >= 3.8."""
+"""The machine's figures, served where it was told to, if anywhere. Machine only; >= 3.8."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
-from deploy.supervisor import files, measures
+from deploy.supervisor import measures
 from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.exposition import render
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.measures import Measure
-from deploy.supervisor.process import remove
+from deploy.supervisor.metrics_place import Place, read_place, write_place
 from deploy.supervisor.scrapes import Scrapes
 
 log = logging.getLogger(__name__)
 
 RETRY = 10.0  # seconds: whoever has the port may leave it
-
-
-class Place(NamedTuple):
-    """An address of this machine (0.0.0.0 or :: for all of them) and a TCP port."""
-
-    bind: str
-    port: int
 
 
 class Metrics:
@@ -130,23 +122,3 @@ class Metrics:
         except (OSError, ValueError) as error:
             log.error("%s: %s", path, error)
             return []
-
-
-def read_place(layout: Layout) -> Optional[Place]:
-    """Where figures are to be served; None for nowhere."""
-    try:
-        data = json.loads(layout.metrics.read_bytes())
-        return Place(str(data["bind"]), int(data["port"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        log.error("%s cannot be read, no metrics are served: %s", layout.metrics, error)
-        return None
-
-
-def write_place(layout: Layout, place: Optional[Place]) -> None:
-    """Raises OSError."""
-    if place is None:
-        remove(layout.metrics)
-    else:
-        files.write(layout.metrics, json.dumps(place._asdict()).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import pwd
 import re
 import shutil
@@ -18,7 +17,7 @@ from deploy.supervisor.client import ask
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
-from deploy.supervisor.metrics import read_place
+from deploy.supervisor.metrics_place import read_place
 from deploy.supervisor.process import DEFAULT_PATH, boot_id
 from deploy.supervisor.scheduling import allowed
 from deploy.supervisor.secrets import Secrets
@@ -45,14 +44,15 @@ def facts(
     With `deployment`, `seen` has its current generation and certificates, for who will ask next.
     `supervisor` is what the supervisor says of itself, when it is the one who calls this.
     """
+    uname = os.uname()
     pause, metrics = read_pause(layout), read_place(layout)
     return {
         **({} if deployment is None else {"seen": seen(layout, deployment)}),
-        "arch": platform.machine(),
-        "system": platform.system(),
-        "kernel": platform.release(),
+        "arch": uname.machine,
+        "system": uname.sysname,
+        "kernel": uname.release,
         "libc": libc(),
-        "python": {"executable": sys.executable, "version": platform.python_version()},
+        "python": {"executable": sys.executable, "version": sys.version.split()[0]},
         "cores": sorted(os.sched_getaffinity(0)),
         "topology": topology(),
         "pinned": pinned(layout),
