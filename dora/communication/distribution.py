@@ -4,7 +4,8 @@ Replicas that share one input are a group; the way from one sender to one of the
 lane counts what it was given, and says how far its replica has got: a message is finished when the
 replica asks for the next one. Who has least before it gets the next message. A key stays with its
 replica as long as something of that key is not finished there, so that what one key causes comes
-in order, however many replicas there are and whenever they come and go.
+in order, however many replicas there are and whenever they come and go. For a key to leave
+a replica that always has some of it, its next message is held back until that one is done.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+_UNEVEN = 2  # messages
 _FIRST_LOOK = 1024  # keys, before those that are finished are looked for
 
 
@@ -57,13 +59,13 @@ class Distributor(Generic[L]):
         return f"<Distributor of {len(self._keys)} keys>"
 
     def choose(self, lanes: Iterable[L], key: Hashable | None) -> L | None:
-        """None: the message has to wait, since nobody is there, or since its key is not finished
-        with a replica that takes no more."""
+        """None: the message has to wait, since nobody is there, or since its key is on the move: not
+        finished with a replica that takes no more, or that has far more before it than another."""
+        found = [lane for lane in lanes if lane.open]
         if key is not None and (last := self._keys.get(key)) is not None:
             lane, number = last
             if lane.there and lane.finished() < number:
-                return lane if lane.open else None
-        found = [lane for lane in lanes if lane.open]
+                return lane if lane.open and not _overloaded(lane, found) else None
         if not found:
             return None
         # Of equals one after the other: else the first would do all the work of a slow flow.
@@ -83,6 +85,11 @@ class Distributor(Generic[L]):
                 if lane.there and lane.finished() < number
             }
             self._look = max(2 * len(self._keys), _FIRST_LOOK)
+
+
+def _overloaded(lane: L, others: Iterable[L]) -> bool:
+    """Else a replica that never runs dry would keep its keys for ever, and new ones had none."""
+    return lane.load() > 2 * min(other.load() for other in others) + _UNEVEN
 
 
 def key_of(metadata: Mapping[str, Any], name: str) -> Hashable | None:

@@ -90,7 +90,7 @@ class Group:
                     self._give(lane, letter)
                     return True
                 return False
-        if self.blocking and self.lanes and self.waiting:
+        if self.blocking and self.lanes and len(self.waiting) >= self.size:
             return False
         if len(self.waiting) >= (MOST_WAITING if self.blocking else self.size):
             self._lose_oldest()

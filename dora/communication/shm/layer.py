@@ -24,6 +24,7 @@ from dora.communication.shm.subscription import ShmSubscription
 from dora.protocol.comeback import ALWAYS
 
 _LONGEST_ERROR = 400  # characters; a word must be short
+_PARTING = 1.0  # s that what waits for a replica may still go there when this node leaves
 _MEETING = 1.0  # s; it takes a millisecond
 
 _OPEN_FILES = 8192  # four for each subscription; what a process starts with is often 1024
@@ -152,6 +153,7 @@ class ShmLayer:
         if self._closed:
             return
         self._closed = True
+        self._readers.linger(_PARTING)
         self._readers.release_senders()
         if not self._reactor.stop():
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,16 @@ class Readers:
                 send_word(sock, Leave(why, error))
             except OSError:
                 pass  # gone already
+
+    def linger(self, seconds: float) -> None:
+        """Until nothing waits for a replica that is there."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with self._pool.lock:
+                groups = [group for route in self._routes.values() for group in route.groups]
+                if not any(group.waiting and group.lanes for group in groups):
+                    return
+            time.sleep(_SOON)
 
     def release_senders(self) -> None:
         """Nobody reads any more, nobody waits for readers."""
