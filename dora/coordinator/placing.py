@@ -9,6 +9,7 @@ from deploy.events import Emit, Measuring
 from deploy.inventory import Inventory
 from deploy.session import Session
 from dora.compile.cores import cores_left, usable
+from dora.compile.platforms import platforms_of
 from dora.coordinator.measured import LOOKS, measure
 from dora.dataflow.model import Dataflow, Node
 from dora.placement.gain import Gain, gain_of
@@ -59,6 +60,7 @@ async def place_nodes(
         found={machine: found_on(session, name) for machine, session in sessions.items()},
         measured=measured,
         usage=usage,
+        platforms=platforms_of(dataflow),
     )
     placement = decide(dataflow, situation)
     gain = None
