@@ -30,7 +30,7 @@ from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.coordinator.placing import place_nodes
 from dora.coordinator.secrets import read_secrets, reference_key
-from dora.dataflow.model import Dataflow
+from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
 from dora.placement.gain import Gain
 from dora.placement.groups import Situation
@@ -105,11 +105,12 @@ async def prepare(
     def say(what: str) -> None:
         emit(Building(what))
 
+    processes = {it.node.id: it.of for it in instances(dataflow, placement)}
     sites = {
         machine: Site(
             session.machine,
             await asyncio.to_thread(_equipped, session, workshop, say),
-            held_cores(current[machine], dataflow, summary),
+            held_cores(current[machine], processes, summary),
         )
         for machine, session in taking_part.items()
     }
@@ -153,7 +154,9 @@ async def prepare(
             warning
             for machine, site in sites.items()
             for warning in not_allowed(
-                machine, site.facts, [dataflow.nodes[it] for it in placement.on(machine)]
+                machine,
+                site.facts,
+                [it.node for it in instances(dataflow, placement) if it.machine == machine],
             )
         ),
     )
@@ -184,16 +187,20 @@ def key_files(keys: MachineKeys) -> dict[str, bytes]:
 
 
 def held_cores(
-    current: Profile | None, dataflow: Dataflow, summary: DataflowSummary | None
+    current: Profile | None, processes: Mapping[str, Node], summary: DataflowSummary | None
 ) -> dict[str, tuple[int, ...]]:
-    """The exclusive cores that nodes have on a machine, as far as they still ask for the same."""
-    before = {it.get("id"): it for it in (summary.descriptor.get("nodes", ()) if summary else ())}
+    """The exclusive cores that units have on a machine, as far as the nodes whose `processes` they
+    are still ask for the same."""
+    file = summary.descriptor if summary else {}
+    before = {it.get("id"): it for it in file.get("nodes", ())}
     held = {}
     for unit in current.units if current else ():
-        node, old = dataflow.nodes.get(unit.name), before.get(unit.name)
-        asked = old.get("deploy") or {} if old is not None else {}
-        if unit.pin == EXCLUSIVE and node and asked.get("core_kind") == node.deploy.core_kind:
-            held[unit.name] = unit.cores
+        node = processes.get(unit.name)
+        if node is not None and unit.pin == EXCLUSIVE:
+            own = before.get(node.id, {}).get("deploy")
+            asked = own or file.get("deploy") or {}
+            if asked.get("core_kind") == node.deploy.core_kind:
+                held[unit.name] = unit.cores
     return held
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from deploy.errors import held_by
+from dora.compile.scheduling import nice_limit, rtprio
 from dora.coordinator.doctor.evidence import Look
 from dora.coordinator.doctor.finding import Finding, error, note, warning
 from dora.coordinator.doctor.fitness import Check
@@ -107,6 +108,17 @@ def holds(look: Look) -> Iterator[Finding]:
         )
 
 
+def scheduling(look: Look) -> Iterator[Finding]:
+    """Units that do not have the cores or the priority that they ask for."""
+    user = look.facts.user
+    for unit, text in look.shortfalls.items():
+        if "cores" in text:
+            remedy = "dora deploy once more; if that does not help, something there moves processes"
+        else:
+            remedy = rtprio(user) if "scheduled" in text else nice_limit(user)
+        yield warning("scheduling", f"{unit} {text}", remedy)
+
+
 def sshd(look: Look) -> Iterator[Finding]:
     """Limits of the real sshd; embedded machines have a server of ours."""
     if look.machine.embedded:
@@ -135,7 +147,16 @@ def sshd(look: Look) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (clock, supervisor, boot, trials, locks, holds, sshd)
+CHECKS: tuple[Check, ...] = (
+    clock,
+    supervisor,
+    boot,
+    trials,
+    locks,
+    holds,
+    scheduling,
+    sshd,
+)
 
 
 def seconds(value: float) -> str:

@@ -67,6 +67,7 @@ class Look:
     boot: str | None = None  # what starts its supervisor at boot
     holds: tuple[Mapping[str, Any], ...] = ()
     locks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # deployment -> who, since
+    shortfalls: Mapping[str, str] = field(default_factory=dict)  # unit -> how it runs otherwise
     routers: Mapping[str, int] = field(default_factory=dict)  # deployment -> port of its router
     port: int | None = None  # on which it listened while the others asked
 

@@ -64,9 +64,23 @@ async def _look(session: Session, at: Onlooker) -> Look:
         boot=None if session.machine.embedded else (await session.autostart("status")).get("way"),
         holds=await holds_of(session),
         locks=await locks_of(session),
+        shortfalls=await _shortfalls(session),
         routers=routers,
         port=port,
     )
+
+
+async def _shortfalls(session: Session) -> dict[str, str]:
+    """Units that do not run on the cores, or with the priority, that they ask for; of none where no
+    supervisor runs."""
+    if not session.facts.supervisor.get("running"):
+        return {}
+    units = (await session.request("status"))["units"]
+    return {
+        f"{unit['name']} of {unit['deployment']}": str(unit["shortfall"])
+        for unit in units
+        if unit.get("shortfall")
+    }
 
 
 async def _links(

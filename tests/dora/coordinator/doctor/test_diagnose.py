@@ -108,6 +108,10 @@ LOOKS: dict[str, tuple[Mapping[str, Any], tuple[str, str]]] = {
     "a clock that is ahead": ({"clock": Clock(3.0, 0.01)}, ("clock", "warning")),
     "a clock of the past": ({"clock": Clock(-4e5, 0.01)}, ("clock", "error")),
     "another supervisor": ({"ours": False}, ("supervisor", "note")),
+    "a node without its priority": (
+        {"shortfalls": {"arm of flow": "is scheduled as other, not as fifo 50"}},
+        ("scheduling", "warning"),
+    ),
     "a lock in use": ({"locks": {"flow": {"owner": "ann", "since": NOW - 9}}}, ("lock", "note")),
     "an old lock": (
         {"locks": {"flow": {"owner": "ann", "since": NOW - 9999}}},
