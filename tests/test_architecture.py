@@ -31,6 +31,9 @@ ROBOT_SIDE = (
     "deploy.store.collect",
     "deploy.store.verify",
     "deploy.supervisor.*",
+    # Sent as text to the machine's own Python.
+    "dora.coordinator.machine_query",
+    "dora.coordinator.state_query",
 )
 # What every node imports, or may import.
 NODE_SIDE = (
