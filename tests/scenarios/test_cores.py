@@ -25,20 +25,20 @@ for event in Node():
 """
 NODES = """\
 nodes:
-  - id: {name}-send
+  - id: send
     path: send.py
-    inputs: {{tick: dora/timer/millis/100}}
+    inputs: {tick: dora/timer/millis/100}
     outputs: [n]
-    deploy: {{machine: base, cores: 1}}
-  - id: {name}-take
+    deploy: {machine: base, cores: 1}
+  - id: take
     path: take.py
-    inputs: {{n: {name}-send/n}}
-    deploy: {{machine: base, nice: 3}}
+    inputs: {n: send/n}
+    deploy: {machine: base, nice: 3}
 """
 MORE = """\
   - id: more
     path: take.py
-    inputs: {n: one-send/n}
+    inputs: {n: send/n}
     deploy: {machine: base}
 """
 FILES = {"send.py": SEND, "take.py": TAKE}
@@ -57,9 +57,8 @@ def figures(port: int) -> dict[tuple[str, str], float]:
 
 
 def test_nodes_have_cores_of_their_own_and_machines_tell_figures(embedded: Fleet) -> None:
-    """Two deployments share a machine without sharing a pinned core; the others are kept off it,
-    and get another nice value; a changed flow moves nobody. The supervisor serves figures while the
-    inventory says so."""
+    """A node is alone on its core, the other is kept off it and gets another nice value; a changed
+    flow moves and restarts nobody. The supervisor serves figures while the inventory says so."""
     port = free_port()
     embedded.inventory.write_text(
         EMBEDDED.replace(
@@ -67,31 +66,23 @@ def test_nodes_have_cores_of_their_own_and_machines_tell_figures(embedded: Fleet
         )
     )
     cores = sorted(os.sched_getaffinity(0))
-    one = write_flow(embedded.home / "one", FILES, NODES.format(name="one"))
-    embedded.deploy(one)
-    nodes = embedded.nodes("one")
-    (first,) = nodes["one-send"]["cores"]
-    assert first == cores[-1]
-    assert cores[:-1] == nodes["one-take"]["cores"]
-    assert {"policy": "other", "priority": 0, "nice": 3} == nodes["one-take"]["scheduling"]
-    wait_until(lambda: figures(port).get(("dora_output_sent_total", "one-send"), 0) > 0, "traffic")
+    flow = write_flow(embedded.home / "cores", FILES, NODES)
+    embedded.deploy(flow, "--limit", "base")
+    nodes = embedded.nodes()
+    assert cores[-1:] == nodes["send"]["cores"]
+    assert cores[:-1] == nodes["take"]["cores"]
+    assert {"policy": "other", "priority": 0, "nice": 3} == nodes["take"]["scheduling"]
+    wait_until(lambda: figures(port).get(("dora_output_sent_total", "send"), 0) > 0, "traffic")
     found = figures(port)
-    assert 1 == found["dora_unit_state", "one-take"]
-    assert 1 == found["dora_unit_cores", "one-send"]
-
-    pids = embedded.pids()
-    (embedded.home / "one/flow.yml").write_text(NODES.format(name="one") + MORE)
-    embedded.deploy(one)
-    assert pids.items() <= embedded.pids().items()
-
-    two = write_flow(embedded.home / "two", FILES, NODES.format(name="two"))
-    embedded.deploy(two)
-    (second,) = embedded.nodes("two")["two-send"]["cores"]
-    assert second in cores[:-1]
-    assert pids.items() <= embedded.pids().items()
-    left = [core for core in cores if core not in (first, second)]
-    wait_until(lambda: (left or cores) == embedded.nodes()["one-take"]["cores"], "the move")
+    assert 1 == found["dora_unit_state", "take"]
+    assert 1 == found["dora_unit_cores", "send"]
 
     embedded.inventory.write_text(EMBEDDED)
-    assert "unchanged" == embedded.deploy(two)["outcome"] or not listens(port)
+    flow.write_text(NODES + MORE)
+    embedded.deploy(flow, "--limit", "base")
     assert not listens(port)
+    after = embedded.nodes()
+    assert {name: row["pid"] for name, row in nodes.items()} == {
+        name: after[name]["pid"] for name in nodes
+    }
+    assert cores[:-1] == after["more"]["cores"]
