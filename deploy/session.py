@@ -24,6 +24,7 @@ Found = TypeVar("Found")
 DEFAULT_ROOT = "~/.local/share/dora"
 PATIENCE = 120.0  # seconds; only `stop` takes long, when units are deaf
 SILENT = 2.0  # seconds in which a supervisor that is known has to answer
+STAYS = 15.0  # seconds; a supervisor that nobody gives work or talks to leaves after twice that
 CROWDED = 1.0  # seconds without a channel, after which one that only waits makes room for it
 
 
@@ -52,6 +53,7 @@ class Session:
         self._work = work
         self._control = control
         self._known = known
+        self._began = time.monotonic()
         self._starts = False  # a supervisor: `work` will say what came of it
         self._hello: dict[str, Any] | None = None
         self._turn = asyncio.Lock()
@@ -130,7 +132,7 @@ class Session:
     async def start_supervisor(self) -> None:
         """Makes sure that a supervisor of this version runs; units that run are not touched."""
         hello = await self._started()
-        if hello is None:
+        if hello is None or time.monotonic() - self._began > STAYS:
             opening = _answer(self.connection, self.machine, "start")
             hello = await self._in_turn(opening)
         self._hello = None
