@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from deploy.profile import Profile
 from dora.coordinator.contact import Contact
-from dora.coordinator.status import NodeStatus, status
-from dora.coordinator.wires import UNSAID, Count, Wire, count, newest_summary, profiles_of, wire_of
+from dora.coordinator.status import status
+from dora.coordinator.wires import (
+    UNSAID,
+    Count,
+    Looks,
+    Wire,
+    newest_summary,
+    profiles_of,
+    units_of,
+    wire_of,
+)
 from dora.errors import DoraError
 from dora.protocol.dataflow import DataflowSummary
 
@@ -29,7 +38,8 @@ class Reader:
 
 @dataclass(frozen=True)
 class Topic:
-    """An output, `node/output`, and who reads it."""
+    """An output, `node/output`, and who reads it. Of a node with replicas it is of all of them, on
+    all their machines."""
 
     name: str
     machine: str
@@ -40,15 +50,6 @@ class Topic:
     @property
     def layers(self) -> tuple[str, ...]:
         return tuple(sorted({reader.wire.layer for reader in self.readers}))
-
-
-@dataclass(frozen=True)
-class Looks:
-    """Two looks at all nodes, `seconds` apart."""
-
-    before: Sequence[NodeStatus]
-    now: Sequence[NodeStatus]
-    seconds: float
 
 
 async def look(contact: Contact, deployment: str, seconds: float) -> tuple[Topic, ...]:
@@ -72,26 +73,30 @@ def topics(
         for wired in node.inputs
     ]
     return tuple(
-        Topic(
-            f"{name}/{output}",
-            node.machine,
-            _state(looks, name),
-            _count(looks, name, "sent", output),
-            tuple(
-                Reader(
-                    wire,
-                    summary.nodes[wire.consumer].machine,
-                    _state(looks, wire.consumer),
-                    _count(looks, wire.consumer, "received", wire.input),
-                    _count(looks, wire.consumer, "dropped", wire.input),
-                )
-                for wire in wires
-                if wire.source == f"{name}/{output}"
-            ),
-        )
-        for name, node in summary.nodes.items()
-        for output in node.outputs
+        _topic(summary, looks, node, output, wires)
+        for node in dict.fromkeys(map(summary.source, summary.nodes))
+        for output in summary.nodes[units_of(summary, node)[0]].outputs
     )
+
+
+def _topic(
+    summary: DataflowSummary, looks: Looks, node: str, output: str, wires: Sequence[Wire]
+) -> Topic:
+    units = units_of(summary, node)
+    machines = dict.fromkeys(summary.nodes[unit].machine for unit in units)
+    readers = tuple(
+        Reader(
+            wire,
+            summary.nodes[wire.consumer].machine,
+            _state(looks, [wire.consumer]),
+            looks.count([wire.consumer], "received", wire.input),
+            looks.count([wire.consumer], "dropped", wire.input),
+        )
+        for wire in wires
+        if wire.source == f"{node}/{output}"
+    )
+    sent = looks.count(units, "sent", output)
+    return Topic(f"{node}/{output}", ", ".join(machines), _state(looks, units), sent, readers)
 
 
 def topic_of(found: Sequence[Topic], name: str) -> Topic:
@@ -112,13 +117,7 @@ def topic_of(found: Sequence[Topic], name: str) -> Topic:
     )
 
 
-def _state(looks: Looks, node: str) -> str:
-    return next((row.state for row in looks.now if row.node == node), "unknown")
-
-
-def _count(looks: Looks, node: str, what: str, name: str) -> Count:
-    past = next((row for row in looks.before if row.node == node), None)
-    now = next((row for row in looks.now if row.node == node), None)
-    if past is None or now is None:
-        return UNSAID
-    return count(past, now, looks.seconds, what, name)
+def _state(looks: Looks, units: Iterable[str]) -> str:
+    """Of several replicas that of one that runs, if one does."""
+    states = [row.state for row in map(looks.row, units) if row is not None]
+    return "running" if "running" in states else states[0] if states else "unknown"

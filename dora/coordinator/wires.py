@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,8 @@ UNSAID = Count()
 
 
 async def profiles_of(contact: Contact, deployment: str) -> dict[str, Profile]:
-    """What machines run of it; one that cannot tell is among the unreachable from then on."""
+    """What machines run of it, what was deployed last first; one that cannot tell is among the
+    unreachable from then on."""
 
     async def one(session: Session) -> Profile | None:
         try:
@@ -76,13 +77,19 @@ async def profiles_of(contact: Contact, deployment: str) -> dict[str, Profile]:
             contact.unreachable[session.machine.id] = error
             return None
 
-    found = await asyncio.gather(*(one(it) for it in contact.sessions.values()))
-    rows = zip(contact.sessions, found, strict=True)
-    return {name: profile for name, profile in rows if profile is not None}
+    def created(session: Session) -> float:
+        installed = session.facts.deployments.get(deployment)
+        return (installed.created if installed else None) or 0.0
+
+    newest = sorted(contact.sessions.values(), key=created, reverse=True)
+    found = await asyncio.gather(*map(one, newest))
+    rows = zip(newest, found, strict=True)
+    return {it.machine.id: profile for it, profile in rows if profile is not None}
 
 
 def newest_summary(deployment: str, profiles: Mapping[str, Profile]) -> DataflowSummary:
-    """What the machines know of the dataflow. Pure. Raises DoraError."""
+    """What the machines know of the dataflow, as `profiles_of` gives them. Pure.
+    Raises DoraError."""
     for profile in profiles.values():
         try:
             return DataflowSummary.from_text(profile.documents.get(DOCUMENT, ""))
@@ -91,6 +98,12 @@ def newest_summary(deployment: str, profiles: Mapping[str, Profile]) -> Dataflow
     raise DoraError(
         f"no machine that answered runs {deployment!r}, or can tell of it", hint="dora status"
     )
+
+
+def units_of(summary: DataflowSummary, node: str) -> tuple[str, ...]:
+    """The processes of a node, as inputs name it: its replicas, or itself; none if it is not known
+    any more. Pure."""
+    return summary.replicas(node) or ((node,) if node in summary.nodes else ())
 
 
 def wire_of(
@@ -108,9 +121,10 @@ def wire_of(
     elif source.startswith(TIMER):
         layer = "timer"
     else:
-        producer = source.partition("/")[0]
-        here = summary.nodes[producer].machine == summary.nodes[consumer].machine
-        layer = "memory" if producer == consumer else "shm" if here else "zenoh"
+        producers = units_of(summary, source.partition("/")[0])
+        machines = {summary.nodes[name].machine for name in producers}
+        here = machines == {summary.nodes[consumer].machine}
+        layer = "memory" if consumer in producers else "shm" if here else "zenoh"
     return Wire(summary.name, consumer, input, source, layer, **more)
 
 
@@ -123,6 +137,28 @@ def _config(profile: Profile | None, node: str, input: str) -> InputConfig | Non
             except ValueError:
                 return None  # so long that it lies in a file, or of another version
     return None
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Two looks at all nodes, `seconds` apart."""
+
+    before: Sequence[NodeStatus]
+    now: Sequence[NodeStatus]
+    seconds: float
+
+    def row(self, node: str) -> NodeStatus | None:
+        """How it is now."""
+        return next((row for row in self.now if row.node == node), None)
+
+    def count(self, nodes: Iterable[str], what: str, name: str) -> Count:
+        """Of all of them together, as far as they have said."""
+        past = {row.node: row for row in self.before}
+        rows = [row for row in map(self.row, nodes) if row is not None and row.node in past]
+        found = [count(past[row.node], row, self.seconds, what, name) for row in rows]
+        totals = [it.total for it in found if it.total is not None]
+        rates = [it.rate for it in found if it.rate is not None]
+        return Count(sum(totals) if totals else None, sum(rates) if rates else None)
 
 
 def count(before: NodeStatus, now: NodeStatus, seconds: float, what: str, name: str) -> Count:

@@ -13,7 +13,7 @@ from dora.coordinator.contact import Contact
 from dora.coordinator.onlooker import Onlooker, Reached, onlooker
 from dora.coordinator.status import NodeStatus, status
 from dora.coordinator.why.situation import Situation, Way
-from dora.coordinator.wires import Count, count, newest_summary, profiles_of, wire_of
+from dora.coordinator.wires import Looks, newest_summary, profiles_of, units_of, wire_of
 from dora.errors import DoraError
 from dora.protocol.dataflow import DataflowSummary
 
@@ -29,12 +29,11 @@ async def collect(
     summary = newest_summary(deployment, profiles)
     consumer, input = find_input(summary, target)
     wire = wire_of(summary, profiles, consumer, input)
-    machines = dict.fromkeys(
-        summary.nodes[node].machine for node in (wire.producer, consumer) if node is not None
-    )
+    producers = () if wire.producer is None else units_of(summary, wire.producer)
+    machines = dict.fromkeys(summary.nodes[node].machine for node in (*producers, consumer))
     began = time.monotonic()
     first = (await status(contact, deployment)).nodes
-    involved = [row for row in first if row.node in (wire.producer, consumer, ROUTER)]
+    involved = [row for row in first if row.node in (*producers, consumer, ROUTER)]
     seen, _ = await asyncio.gather(
         _look_around(contact, summary, list(machines), involved, wire.layer == "zenoh"),
         asyncio.sleep(seconds),
@@ -43,21 +42,14 @@ async def collect(
         by_our_clock(row, seen[row.machine].ahead) if row.machine in seen else row
         for row in (await status(contact, deployment)).nodes
     )
-    looked = time.monotonic() - began
-
-    ends = {"sent": wire.producer, "received": consumer, "dropped": consumer}
-    names = {"sent": wire.output, "received": input, "dropped": input}
-    counts = {}
-    for what, node in ends.items():
-        past, now = (None if node is None else _row(rows, node) for rows in (first, second))
-        if past is not None and now is not None:
-            counts[what] = count(past, now, looked, what, names[what])
+    looks = Looks(first, second, time.monotonic() - began)
+    rows = [looks.row(node) or _unknown(deployment, summary, node) for node in producers]
+    rows.sort(key=lambda row: row.state != "running")  # of replicas one that runs will do
     return Situation(
         wire=wire,
-        consumer=_row(second, consumer) or _unknown(deployment, summary, consumer),
-        producer=None
-        if wire.producer is None
-        else _row(second, wire.producer) or _unknown(deployment, summary, wire.producer),
+        consumer=looks.row(consumer) or _unknown(deployment, summary, consumer),
+        producer=rows[0] if rows else None,
+        replicas=tuple(rows[1:]),
         routers={
             row.machine: row
             for row in second
@@ -65,9 +57,11 @@ async def collect(
         },
         ways=tuple(way for around in seen.values() for way in around.ways),
         halted=frozenset(it for around in seen.values() for it in around.halted),
-        seconds=looked,
+        sent=looks.count(producers, "sent", wire.output),
+        received=looks.count([consumer], "received", input),
+        dropped=looks.count([consumer], "dropped", input),
+        seconds=looks.seconds,
         now=time.time(),
-        **{what: counts.get(what, Count()) for what in ends},
     )
 
 
@@ -77,12 +71,15 @@ def find_input(summary: DataflowSummary, target: str) -> tuple[str, str]:
     node, _, input = target.partition("/")
     every = [(name, wired) for name, it in summary.nodes.items() for wired in it.inputs]
     exact = [(name, wired) for name, wired in every if f"{name}/{wired}" == target]
+    replicas = [
+        (name, wired) for name, wired in every if f"{summary.source(name)}/{wired}" == target
+    ]
     shortened = [(name, wired) for name, wired in every if wired == target]
     of_node = [(name, wired) for name, wired in every if name == node and not input]
-    for found in (exact, shortened, of_node):
+    for found in (exact, replicas, shortened, of_node):
         if len(found) == 1:
             return found[0]
-    several = of_node or shortened
+    several = replicas or of_node or shortened
     if several:
         names = ", ".join(f"{name}/{wired}" for name, wired in several)
         raise DoraError(f"{target!r} has several inputs: {names}", hint="name one of them")
@@ -147,10 +144,6 @@ async def _ways(
         reached = await looker.reach([(it.host, it.port) for it in routers])
     rows = zip(others, routers, reached, strict=True)
     return tuple(Way(source, other, router.port, found) for other, router, found in rows)
-
-
-def _row(rows: tuple[NodeStatus, ...], node: str) -> NodeStatus | None:
-    return next((row for row in rows if row.node == node and row.node != ROUTER), None)
 
 
 def _unknown(deployment: str, summary: DataflowSummary, node: str) -> NodeStatus:

@@ -53,7 +53,8 @@ def producer_down(situation: Situation) -> Answer | None:
 
 
 def process_halted(situation: Situation) -> Answer | None:
-    ends = [situation.producer, *situation.routers.values(), situation.consumer]
+    sole = None if situation.replicas else situation.producer  # another one may do its work
+    ends = [sole, *situation.routers.values(), situation.consumer]
     for end in ends:
         if end is not None and (end.machine, end.node) in situation.halted:
             return Answer(

@@ -17,7 +17,8 @@ def evidence(situation: Situation) -> Iterator[tuple[str, str]]:
     timeout = f", input_timeout {wire.timeout:g} s" if wire.timeout else ""
     yield "edge", f"{wire.source} -> {wire.where}, {wire.layer}{queue}{timeout}"
     if situation.producer is not None:
-        yield "producer", _process(situation.producer)
+        for node in (situation.producer, *situation.replicas):
+            yield "producer", _process(node)
         yield "sent", _count(situation.sent, situation.seconds)
     for machine, router in situation.routers.items():
         yield "router", f"{machine}: {_process(router)}"

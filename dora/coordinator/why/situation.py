@@ -26,7 +26,8 @@ class Situation:
 
     wire: Wire
     consumer: NodeStatus
-    producer: NodeStatus | None  # None: a timer
+    producer: NodeStatus | None  # None: a timer; of replicas one that runs, if one does
+    replicas: tuple[NodeStatus, ...] = ()  # the other ones
     routers: Mapping[str, NodeStatus] = field(default_factory=dict)  # of the machines in question
     ways: tuple[Way, ...] = ()
     halted: frozenset[tuple[str, str]] = frozenset()  # (machine, node) whose process is stopped

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dora.coordinator.status import NodeStatus
-from dora.coordinator.topics import Looks, topic_of, topics
-from dora.coordinator.wires import Count
+from dora.coordinator.topics import topic_of, topics
+from dora.coordinator.wires import Count, Looks
 from dora.errors import DoraError
 from dora.protocol.dataflow import DataflowSummary, NodeSummary
 from dora.protocol.traffic import InputTraffic, Traffic
@@ -72,3 +72,34 @@ def test_what_is_no_topic_is_told_with_those_that_there_are(name: str) -> None:
         topic_of(FOUND, name)
     assert "camera/frames, camera/depth, far/frames" in raised.value.message
     assert raised.value.hint
+
+
+def test_replicas_are_one_topic() -> None:
+    """What they send is counted together, on all their machines; one that runs will do."""
+    summary = DataflowSummary(
+        "flow",
+        {
+            "detect.1": NodeSummary("base", "", {}, ("boxes",), replica_of="detect"),
+            "detect.2": NodeSummary("rover", "", {}, ("boxes",), replica_of="detect"),
+            "show": NodeSummary("base", "", {"boxes": "detect/boxes"}),
+        },
+    )
+
+    def look(one: int, two: int) -> list[NodeStatus]:
+        return [
+            NodeStatus(
+                "flow", "base", "detect.1", "failed", traffic=Traffic.of({}, {"boxes": one})
+            ),
+            NodeStatus(
+                "flow", "rover", "detect.2", "running", traffic=Traffic.of({}, {"boxes": two})
+            ),
+        ]
+
+    (found,) = topics(summary, {}, Looks(look(5, 10), look(5, 20), 2.0))
+    assert ("detect/boxes", "base, rover", "running", Count(25, 5.0)) == (
+        found.name,
+        found.machine,
+        found.state,
+        found.sent,
+    )
+    assert ["zenoh"] == [reader.wire.layer for reader in found.readers]

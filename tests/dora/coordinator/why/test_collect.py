@@ -62,3 +62,18 @@ def test_times_are_told_by_the_laptops_clock() -> None:
     assert NodeStatus("flow", "rover", "x", "unknown") == by_our_clock(
         NodeStatus("flow", "rover", "x", "unknown"), 3600.0
     )
+
+
+def test_an_input_of_replicas_is_one_of_theirs() -> None:
+    """Which one is to be said; by the node's name alone it is clear if there is one."""
+    inputs = {"image": "camera/frames"}
+    nodes = {
+        name: NodeSummary("base", "", inputs, replica_of="detect")
+        for name in ("detect.1", "detect.2")
+    }
+
+    with pytest.raises(DoraError) as raised:
+        find_input(DataflowSummary("flow", nodes), "detect/image")
+    assert "detect.1/image, detect.2/image" in raised.value.message
+    del nodes["detect.2"]
+    assert ("detect.1", "image") == find_input(DataflowSummary("flow", nodes), "detect/image")

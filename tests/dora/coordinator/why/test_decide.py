@@ -118,6 +118,13 @@ CASES: dict[str, tuple[Situation, str, str]] = {
         "halted",
         "plot on rover is stopped by a signal",
     ),
+    "one of the producer's replicas is stopped": (
+        replace(
+            FLOWING, replicas=(replace(CAMERA, pid=8),), halted=frozenset({("base", "camera")})
+        ),
+        "none",
+        "data comes",
+    ),
     "a router's process is stopped": (
         replace(LOSING, halted=frozenset({("base", ROUTER)})),
         "halted",
