@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from deploy.plan import MachinePlan
+if TYPE_CHECKING:
+    from deploy.plan import MachinePlan
 
 _SERIAL = re.compile(r"([1-9][0-9]{0,5})(%?)\Z")
 

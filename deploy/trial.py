@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from deploy.plan import Plan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.plan import Plan
 
 WINDOW = 3.0  # seconds for which all units have to stay up, unless told otherwise
 SPARE = 30.0  # seconds for stopping what ran before, and for confirming

@@ -16,7 +16,7 @@ from dora.cli.exits import Exit, complain, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed, show_line
-from dora.compile.compile import deployment_name
+from dora.compile.naming import deployment_name
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.contact import Contact, contact
 from dora.coordinator.deploy import Deployed
@@ -117,4 +117,6 @@ def _listener(fleet: Fleet) -> Listener:
         complain(error)
         out.say("[dim]nothing was changed; waiting for the next save[/dim]")
 
-    return Listener(out.event, lambda line: show_line(out, line), planned, deployed, refused)
+    return Listener(
+        out.event, lambda line: show_line(out, line), planned, deployed, refused, out.say
+    )

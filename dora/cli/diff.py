@@ -15,7 +15,7 @@ from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.logs import only_deployment
-from dora.compile.compile import deployment_name
+from dora.compile.naming import deployment_name
 from dora.coordinator.compare import (
     CURRENT,
     Comparison,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -17,11 +17,10 @@ from deploy.profile import NAME
 from deploy.trial import WINDOW, proving_time
 from dora.cli.output import Output
 from dora.coordinator import planfile
-from dora.dataflow.files import check_files
-from dora.dataflow.load import load as load_dataflow
-from dora.dataflow.model import Dataflow
-from dora.dataflow.unsupported import unsupported
 from dora.errors import DataflowError, DoraError
+
+if TYPE_CHECKING:
+    from dora.dataflow.model import Dataflow
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -154,6 +153,11 @@ def chosen(inventory: Inventory, limit: str | None, option: str = "--limit") -> 
 def read_flow(flow: str, out: Output, *, runnable: bool = True) -> Dataflow:
     """The checked dataflow; its warnings go to stderr. Raises DataflowError; with `runnable` also
     for what cannot run, such as scripts that are not there."""
+    # Not with this module: machines can be called while that is loaded.
+    from dora.dataflow.files import check_files
+    from dora.dataflow.load import load as load_dataflow
+    from dora.dataflow.unsupported import unsupported
+
     loaded = load_dataflow(flow)
     for warning in loaded.warnings:
         out.say(f"[yellow]warning:[/yellow] {escape(str(warning))}")

@@ -46,14 +46,21 @@ class Fleet:
 
     @asynccontextmanager
     async def contact(
-        self, deployment: str | None = None, *, emit: Emit | None = None, starting: bool = False
+        self,
+        deployment: str | None = None,
+        *,
+        emit: Emit | None = None,
+        starting: bool = False,
+        meanwhile: Callable[[], object] | None = None,
     ) -> AsyncIterator[Contact]:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
         is about to be deployed, if anything is, and `starting` whether supervisors are to run
-        for that. `emit` hears how it goes; else `out`."""
+        for that. `emit` hears how it goes; else `out`. `meanwhile` is called in a thread."""
         known, seen = Known(cache_folder() / "machines.json"), Seen(cache_folder() / "seen.json")
         told = self.out.event if emit is None else emit
-        reached = contact(self.connections, self.machines, told, deployment, known, starting)
+        reached = contact(
+            self.connections, self.machines, told, deployment, known, starting, meanwhile
+        )
         try:
             async with reached as found:
                 lost = {it.id: seen.last(it) for it in self.machines if it.id in found.unreachable}

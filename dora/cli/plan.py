@@ -20,7 +20,7 @@ from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.progress import human_bytes
 from dora.cli.saved import installed
-from dora.compile.compile import deployment_name
+from dora.compile.naming import deployment_name
 from dora.coordinator import planfile, saved
 from dora.coordinator.contact import Contact
 from dora.coordinator.prepare import Prepared, prepare

@@ -14,7 +14,7 @@ from dora.cli.explained import rate_told
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
-from dora.compile.compile import deployment_name
+from dora.compile.naming import deployment_name
 from dora.coordinator.deploy import deploy
 from dora.coordinator.prepare import prepare
 from dora.coordinator.trials import hold_trials

@@ -10,7 +10,7 @@ from rich.markup import escape
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.output import Output
-from dora.compile.compile import deployment_name
+from dora.compile.naming import deployment_name
 from dora.coordinator.run import run
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deploy.facts import Installed
 from dora.cli.fleet import Fleet
-from dora.coordinator import planfile, saved
+from dora.coordinator import planfile
 from dora.coordinator.contact import Contact
 from dora.coordinator.planfile import SavedPlan
-from dora.coordinator.prepare import Prepared
 from dora.errors import StalePlan
+
+if TYPE_CHECKING:
+    from dora.coordinator.prepare import Prepared
 
 MOST = 8  # reasons that are named
 
@@ -53,6 +56,8 @@ class Source:
             return
         for error in found.unreachable.values():
             raise error
+        from dora.coordinator import saved
+
         if moved := saved.moved_on(self.plan, installed(found, self.plan.deployment)):
             raise stale(moved)
 
@@ -60,6 +65,8 @@ class Source:
         """Raises StalePlan when the files give something else now."""
         if self.plan is None:
             return
+        from dora.coordinator import saved
+
         now = saved.saved(prepared, self.flow, inventory, installed(found, self.plan.deployment))
         if changed := saved.unlike(self.plan, now):
             raise stale(changed)

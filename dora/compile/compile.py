@@ -5,11 +5,9 @@ Pure but for the reading of the users' files that it packages.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from deploy.build.files import label
 from deploy.deployment import Deployment, Files, MachineSpec, Source, UnitSpec
@@ -273,10 +271,3 @@ def summarise(
 def dataflow_id(name: str) -> str:
     """The same for ever for one deployment, so that it restarts nothing."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dora:{name}"))
-
-
-def deployment_name(file: str) -> str:
-    """`quickstart` for quickstart/flow.yml, `mapping` for mapping.yml."""
-    path = Path(file).resolve()
-    stem = path.parent.name if path.stem in ("flow", "dataflow") else path.stem
-    return re.sub(r"[^a-zA-Z0-9_.-]", "-", stem).lstrip(".-")[:63] or "dataflow"

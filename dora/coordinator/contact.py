@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from deploy.inventory import Machine
 from deploy.session import Session
 from deploy.whereabouts import Known
 from dora.errors import DoraError
+
+TURN = 0.0005  # seconds for which one thread may keep another waiting
 
 
 @dataclass
@@ -39,10 +42,12 @@ async def contact(
     deployment: str | None = None,
     known: Known | None = None,
     starting: bool = False,
+    meanwhile: Callable[[], object] | None = None,
 ) -> AsyncIterator[Contact]:
     """Opens a session to every machine, all at once, and closes them at the end. `deployment` is
     what is about to be deployed, if anything is: see Session.open, also for `known` and
-    `starting`."""
+    `starting`. `meanwhile` is called in a thread once all are being asked; what it raises ends
+    all of it."""
     machines = list(machines)
     found = Contact(optional=frozenset(machine.id for machine in machines if machine.optional))
 
@@ -61,7 +66,17 @@ async def contact(
             emit(Unreachable(machine.id, error))
 
     try:
-        await asyncio.gather(*(reach(machine) for machine in machines))
+        reaching = [asyncio.ensure_future(reach(machine)) for machine in machines]
+        try:
+            if meanwhile is not None:
+                await asyncio.sleep(0)  # what connecting needs is loaded first
+                await _beside(meanwhile)
+            await asyncio.gather(*reaching)
+        except BaseException:
+            for one in reaching:
+                one.cancel()
+            await asyncio.gather(*reaching, return_exceptions=True)
+            raise
         refuse_twins(found.sessions.values())
         order = {machine.id: index for index, machine in enumerate(machines)}
         found.sessions = dict(sorted(found.sessions.items(), key=lambda pair: order[pair[0]]))
@@ -70,6 +85,16 @@ async def contact(
         if known is not None:
             known.save()
         await asyncio.gather(*(session.close() for session in found.sessions.values()))
+
+
+async def _beside(work: Callable[[], object]) -> None:
+    """Neither it nor the loop keeps the other waiting for long."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN)
+    try:
+        await asyncio.to_thread(work)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def refuse_twins(sessions: Iterable[Session]) -> None:

@@ -10,8 +10,9 @@ import pytest
 from deploy.deployment import PythonEnvironment
 from deploy.errors import BuildError
 from deploy.inventory import Machine
-from dora.compile.compile import Site, compile_dataflow, deployment_name
+from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import ROUTER
+from dora.compile.naming import deployment_name
 from dora.compile.packaging import Closure
 from dora.dataflow.load import loads
 from dora.errors import DoraError
