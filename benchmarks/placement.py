@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=50, help="its machines")
     parser.add_argument("--seeds", type=int, default=2, help="large problems of each kind")
     given = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     good = compare_small(console, given.cases)
     good = compare_large(console, given.items, given.hosts, given.seeds) and good
     return 0 if good else 1

@@ -13,11 +13,16 @@ from dora.placement.problem import TOLERANCE, Problem, price
 from dora.placement.work import Work
 
 STEPS = 20_000
+EACH = 200_000  # hosts that are looked at in all: with many of them there are fewer steps
 
 
-def improve(problem: Problem, known: Sequence[int], steps: int = STEPS) -> tuple[list[int], bool]:
+def improve(
+    problem: Problem, known: Sequence[int], steps: int | None = None
+) -> tuple[list[int], bool]:
     """The best placement that was found, and whether there is certainly none that is cheaper.
     `known` is one that keeps to all that is hard."""
+    if steps is None:
+        steps = min(STEPS, EACH // max(1, len(problem.hosts)))
     search = _Search(problem, known, steps)
     search.run()
     return search.best, search.steps >= 0
@@ -31,6 +36,7 @@ class _Search:
         self.steps = steps
         self.work = Work(problem)
         self.order = _order(problem)
+        self.count = [0] * len(problem.hosts)  # items on each host
 
     def run(self) -> None:
         self._place(0, 0.0)
@@ -49,24 +55,29 @@ class _Search:
             for host in self.problem.allowed[item]
             if work.may(item, host)
         )
+        tried: set[int] = set()  # of empty hosts that are alike one is enough
         for asked, host in offers:
+            if not self.count[host] and self.problem.like[host] in tried:
+                continue
+            tried |= set() if self.count[host] else {self.problem.like[host]}
             self.steps -= 1
             if self.steps < 0 or spent + asked >= self.least - TOLERANCE:
                 return
             work.put(item, host)
+            self.count[host] += 1
             self._place(depth + 1, spent + asked)
+            self.count[host] -= 1
             work.take(item)
 
     def _rest(self, depth: int) -> float:
         """What the items from `depth` on cost at least, for their traffic with those before."""
-        problem, work = self.problem, self.work
+        problem = self.problem
         left = set(self.order[depth:])
         found = 0.0
         for item in self.order[depth:]:
             found += min(
                 (self._least(item, host, left) for host in problem.allowed[item]), default=0.0
             )
-        del work
         return found
 
     def _least(self, item: int, host: int, left: set[int]) -> float:

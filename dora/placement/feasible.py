@@ -54,7 +54,16 @@ def _hosts(work: Work, item: int) -> list[int]:
     """Those that an item may have as things are, the cheapest first. Of several empty hosts that
     are alike, one is enough."""
     problem = work.problem
-    free = [host for host in problem.allowed[item] if work.may(item, host)]
+    occupied = set(work.at)
+    empty: set[int] = set()
+    free = []
+    for host in problem.allowed[item]:
+        if host not in occupied:
+            if problem.like[host] in empty:
+                continue
+            empty.add(problem.like[host])
+        if work.may(item, host):
+            free.append(host)
     return sorted(free, key=lambda host: (work.price(item, host), host))
 
 

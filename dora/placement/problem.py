@@ -93,6 +93,33 @@ class Problem:
         return [frozenset(hosts) for hosts in self.allowed]
 
     @cached_property
+    def like(self) -> list[int]:
+        """For each host the first that is like it: nobody could tell the two apart while both are
+        empty."""
+        found: list[int] = []
+        for host in self.hosts:
+            firsts = (it for it in range(host) if found[it] == it)
+            found.append(next((it for it in firsts if self._same(it, host)), host))
+        return found
+
+    def _same(self, one: int, other: int) -> bool:
+        slow = self.slowness
+        return (
+            self.capacities[one] == self.capacities[other]
+            and self.room[one] == self.room[other]
+            and self.comfort[one] == self.comfort[other]
+            and one not in self.now
+            and other not in self.now
+            and slow[one][other] == slow[other][one]
+            and all((one in hosts) == (other in hosts) for hosts in self.permitted)
+            and all(
+                slow[one][it] == slow[other][it] and slow[it][one] == slow[it][other]
+                for it in self.hosts
+                if it not in (one, other)
+            )
+        )
+
+    @cached_property
     def crowding_price(self) -> float:
         """Of a core too much on a host: a quarter of it outweighs all traffic."""
         worst = max((max(row, default=0.0) for row in self.slowness), default=0.0)

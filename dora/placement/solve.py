@@ -19,6 +19,8 @@ from dora.placement.work import Work
 
 SMALL = 14  # items that have a choice, up to which the best is looked for with certainty
 TRIES = 2  # from nothing
+MANY = 16  # where that is quick
+QUICK = 600  # items in all tries
 AGAIN = 4  # from the best
 SMALLEST = 4  # items for each host, in the smallest problem of a large one
 
@@ -31,7 +33,9 @@ class Solution:
     proven: bool
 
 
-def solve(problem: Problem, *, small: int = SMALL, tries: int = TRIES, seed: int = 0) -> Solution | None:
+def solve(
+    problem: Problem, *, small: int = SMALL, tries: int = TRIES, seed: int = 0
+) -> Solution | None:
     """None if nothing can keep to all that is hard. Raises Undecided when that is not known."""
     if not len(problem.items):
         return Solution((), proven=True)
@@ -48,7 +52,7 @@ def solve(problem: Problem, *, small: int = SMALL, tries: int = TRIES, seed: int
     if all(it != NOWHERE for it in problem.now) and not _broken(problem, problem.now):
         remember(_refined(problem, problem.now))
     if free > small:
-        for number in range(tries):
+        for number in range(max(tries, min(MANY, QUICK // len(problem.items)))):
             if (at := _multilevel(problem, Random(seed + number))) is not None:
                 remember(at)
         for number in range(AGAIN):

@@ -76,10 +76,11 @@ def _of(node: Node) -> list[Wish]:
         found.append(Wish(node.id, "device", device, mark=at("devices")))
     if node.cpu_affinity:
         found.append(Wish(node.id, "affinity", cores=node.cpu_affinity, mark=node.mark))
+    packed = 1 if deploy.spread else deploy.least  # replicas on one machine
     if deploy.cores:
-        found.append(Wish(node.id, "cores", number=deploy.cores, mark=at("cores")))
+        found.append(Wish(node.id, "cores", number=deploy.cores * packed, mark=at("cores")))
     if deploy.memory:
-        found.append(Wish(node.id, "memory", number=deploy.memory, mark=at("memory")))
+        found.append(Wish(node.id, "memory", number=deploy.memory * packed, mark=at("memory")))
     if deploy.near is not None:
         found.append(Wish(node.id, "near", deploy.near, mark=at("near")))
     for other in deploy.apart:
