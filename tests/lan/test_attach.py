@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def test_another_laptop_attaches_and_is_told_what_it_missed(
     lan: Lan, fleet: Fleet, tmp_path: Path
 ) -> None:
     """It sees what is so, a restart by hand, since when a cut robot is unknown, and, when that is
-    back, what became of its node meanwhile; `status` knows since when, too."""
+    back, what became of its node meanwhile."""
     script = (GOOD + WELL).replace("VERSION", "one")
     fleet.deploy(write_flow(tmp_path / "watched", {"steady.py": script}, FLOW))
     other = Fleet(lan.home, fleet.inventory, cache=tmp_path / "another cache")
@@ -65,11 +66,10 @@ def test_another_laptop_attaches_and_is_told_what_it_missed(
         assert "no node 'nobody'" in fleet.dora("restart", "watched", "nobody", code=1).stderr
 
         lan.cut(ROBOT)
+        cut = time.time()
         lost = until(lambda row: row.get("link") == "unknown")
         assert NAME == lost["machine"]
-        row = fleet.json("status", code=4)["machines"][NAME]
-        assert "unknown" == row["link"]
-        assert row["since"] <= lost["since"] + 1  # it had answered `restart` before that
+        assert lost["since"] <= cut + 1  # not when that was found out
         lan.kill(ROBOT, pid)
 
         def again() -> list[int]:

@@ -80,7 +80,11 @@ def test_a_robot_that_is_off_stops_nobody(lan: Lan, fleet: Fleet) -> None:
     rows = {row["machine"]: row for row in result["machines"]}
     assert rows["rover"]["outcome"] == "unreachable"
     assert rows["rover"]["hint"]
-    nodes = fleet.nodes(code=4)
+    status = fleet.json("status", code=4)
+    assert {"base": "up", "rover": "unknown"} == {
+        name: row["link"] for name, row in status["machines"].items()
+    }
+    nodes = {row["node"]: row for row in status["nodes"]}
     assert {"running"} == {row["state"] for row in nodes.values() if row["machine"] == "base"}
     assert "unknown" == nodes["rover-vitals"]["state"]
 
