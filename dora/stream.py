@@ -253,9 +253,14 @@ class EventStream:
 
     def traffic(self) -> dict[str, InputTraffic]:
         """What each input has given so far, and lost. From any thread."""
-        lost = {name: it.dropped for name, it in self._subscriptions.items()}
+        subscriptions: Mapping[str, Any] = self._subscriptions
+        lost = {name: it.dropped for name, it in subscriptions.items()}
+        waiting = {
+            name: it.waiting for name, it in subscriptions.items() if self._config[name].share
+        }
         return {
-            name: InputTraffic(count, lost.get(name, 0)) for name, count in self._received.items()
+            name: InputTraffic(count, lost.get(name, 0), waiting.get(name, 0))
+            for name, count in self._received.items()
         }
 
     def close(self) -> None:

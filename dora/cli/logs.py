@@ -16,6 +16,7 @@ from deploy.session import Session
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
+from dora.coordinator.names import units_named
 from dora.coordinator.watch import Line, log_rows
 
 LEVELS = ("stdout", "trace", "debug", "info", "warn", "error")
@@ -24,7 +25,13 @@ LEVELS = ("stdout", "trace", "debug", "info", "warn", "error")
 @click.command("logs")
 @click.argument("deployment", required=False)
 @click.option("--follow", "-f", "more", is_flag=True, help="Go on with new lines until Ctrl-C.")
-@click.option("--node", "-n", "nodes", multiple=True, help="Only this node; may be given again.")
+@click.option(
+    "--node",
+    "-n",
+    "nodes",
+    multiple=True,
+    help="Only this node, or one of its replicas; may be given again.",
+)
 @click.option("--machine", "-m", "machines", multiple=True, help="Only of this machine; as --node.")
 @click.option("--level", type=click.Choice(LEVELS), help="Only lines of this level or above.")
 @click.option("--since", help="Only lines since then: 10m (ago), or 2026-03-01T12:00.")
@@ -62,7 +69,8 @@ async def command(
             past = True
             try:
                 await session.start_supervisor()
-                async for line in log_rows(session, name, which, nodes, more=more):
+                its = await _units(session, name, nodes)
+                async for line in log_rows(session, name, which, its, more=more):
                     if line is not None:
                         merged.add(line)
                     elif past:
@@ -80,6 +88,13 @@ async def command(
         if len(refusals) == len(sessions):
             raise DeployError("\n".join(map(str, refusals)), hint=f"dora status {name}")
         return exit_of(found)
+
+
+async def _units(session: Session, deployment: str, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those nodes as the machine knows them: replicas by their own names. Raises MachineError."""
+    profile = await session.profile(deployment) if nodes else None
+    units = [unit.name for unit in profile.units] if profile is not None else []
+    return tuple(unit for node in nodes for unit in units_named(node, units))
 
 
 class Merged:

@@ -39,7 +39,7 @@ async def command(deployment: str, node: str, force: bool, fleet: Fleet) -> Exit
                 if row.error is None:
                     was = f", was {row.before}" if row.before else ""
                     pid = f", pid {row.pid}{was}" if row.pid else ""
-                    console.print(f"{row.machine}: {node} {row.state}{pid}")
+                    console.print(f"{row.machine}: {row.unit or node} {row.state}{pid}")
 
         out.result(data, text)
         errors = [row.error for row in rows if row.error is not None]
@@ -52,6 +52,7 @@ async def command(deployment: str, node: str, force: bool, fleet: Fleet) -> Exit
 def _json(row: Restarted) -> dict[str, Any]:
     return {
         "machine": row.machine,
+        "unit": row.unit or None,
         "before": row.before,
         "pid": row.pid,
         "state": row.state or None,

@@ -59,8 +59,8 @@ class Distributor(Generic[L]):
         return f"<Distributor of {len(self._keys)} keys>"
 
     def choose(self, lanes: Iterable[L], key: Hashable | None) -> L | None:
-        """None: the message has to wait, since nobody is there, or since its key is on the move: not
-        finished with a replica that takes no more, or that has far more before it than another."""
+        """None: the message has to wait, since nobody is there, or since its key is on the move:
+        not finished with a replica that takes no more, or has far more before it than another."""
         found = [lane for lane in lanes if lane.open]
         if key is not None and (last := self._keys.get(key)) is not None:
             lane, number = last

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 PROBE = 0  # the number of a message that only asks how far the replica has got
-SOON = 0.3  # s without news until the sender asks
+SOON = 0.3  # s without news until the sender asks, growing to
+LATER = 2.4  # while there is none
 
 _GIVEN = struct.Struct("<BQQI")
 _TOLD = struct.Struct("<BQQQ")
@@ -87,6 +88,7 @@ class Outbound:
         self._kept: deque[tuple[int, Item]] = deque()  # not taken yet, as far as is known
         self._news = 0.0  # when something was given or told last
         self._probed = False
+        self._patience = SOON
 
     def __repr__(self) -> str:
         return f"<Outbound to {self.member}: {self._given} given, {self._told}>"
@@ -105,6 +107,11 @@ class Outbound:
         return self._given - self._told.taken < self.window
 
     @property
+    def idle(self) -> bool:
+        """Whether the replica has done with all, and has said so."""
+        return self._told.finished >= self._given
+
+    @property
     def received(self) -> bool:
         """Whether all has come."""
         return self._told.received >= self._given
@@ -114,6 +121,7 @@ class Outbound:
         self._given += 1
         self._kept.append((self._given, item))
         self._news = now
+        self._patience = SOON
         return self._given
 
     def told(self, told: Told, now: float) -> list[tuple[int, Item]]:
@@ -121,6 +129,8 @@ class Outbound:
         asked, self._probed = self._probed, False
         self._news = now
         last = self._told
+        if told[:3] != last[:3]:
+            self._patience = SOON
         self._told = Told(
             max(last.received, told.received),
             max(last.taken, told.taken),
@@ -131,10 +141,11 @@ class Outbound:
         return [it for it in self._kept if it[0] > self._told.received] if asked else []
 
     def probe(self, now: float) -> bool:
-        """Whether the replica is to be asked how far it has got."""
-        if self.received or now - self._news < SOON:
+        """Whether the replica is to be asked how far it has got: what it tells may be lost, too."""
+        if self._told.finished >= self._given or now - self._news < self._patience:
             return False
         self._news = now
+        self._patience = min(self._patience * 2, LATER)
         self._probed = True
         return True
 

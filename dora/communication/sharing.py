@@ -45,6 +45,11 @@ class Sharing:
         """Whether all has been given, and has come."""
         return not self.lanes or (not self._waiting and all(it.received for it in self.lanes))
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needs to be asked for anything."""
+        return not self._waiting and all(it.idle for it in self.lanes)
+
     def add(self, lane: Outbound) -> None:
         self.lanes.append(lane)
 

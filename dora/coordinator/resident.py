@@ -17,6 +17,7 @@ from deploy.errors import DeployError, MachineError
 from deploy.events import Emit, Event, LinkBack, UnitChanged
 from deploy.inventory import Inventory, Machine
 from deploy.session import Session
+from dora.coordinator.balancing import LOOK, Balancing
 from dora.coordinator.changes import Concerned, concerned
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed, deploy
@@ -40,6 +41,7 @@ class Listener:
     planned: Callable[[Prepared, Contact], None]
     deployed: Callable[[Prepared, Deployed, Contact], None]
     refused: Callable[[DoraError | DeployError], None]
+    say: Callable[[str], None] = lambda text: None  # of what it does by itself
 
 
 class Resident:
@@ -66,6 +68,8 @@ class Resident:
         self._read = read
         self._read_inventory = read_inventory
         self._inventory = read_inventory()
+        self._balancing = Balancing(name)
+        self._deploying = asyncio.Lock()
         self._concerned: Concerned | None = None
         self._absent: frozenset[str] = frozenset()  # from the last deployment
         self._read_at = 0  # when the files were read last, nanoseconds since the epoch
@@ -98,6 +102,7 @@ class Resident:
         tasks = [
             watch(self._name, found.sessions, machines, self._connector, emit, self._listener.line)
         ]
+        tasks.append(self._balance(found))
         if saves is not None:
             tasks += [self._gather(saves, asked), self._follow(found, asked)]
         running = [asyncio.ensure_future(task) for task in tasks]
@@ -109,6 +114,21 @@ class Resident:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def _balance(self, found: Contact) -> None:
+        """Scales nodes as their load asks for, if they say so."""
+        while True:
+            await asyncio.sleep(LOOK)
+            if not self._balancing.is_asked_for:
+                continue
+            async with self._deploying:
+                sessions = await _looked(found, self._name)
+                counts = await self._balancing.look(found, time.monotonic())
+                if not counts:
+                    continue
+                await hold_trials(self._name, sessions)
+                options = {**self._options, "emit": _without_units(self._listener.emit)}
+                await self._balancing.scale(sessions, counts, options, self._listener.say)
 
     async def _gather(self, saves: Saves, asked: asyncio.Queue[frozenset[Path]]) -> None:
         async for saved in saves(self._files):
@@ -149,7 +169,8 @@ class Resident:
             raise DoraError(
                 "no machine answers; what was saved is deployed when one is back",
             )
-        await self._deploy(found, dataflow, sessions, _without_units(self._listener.emit))
+        async with self._deploying:
+            await self._deploy(found, dataflow, sessions, _without_units(self._listener.emit))
 
     async def _deploy(
         self, found: Contact, dataflow: Dataflow, sessions: Mapping[str, Session], emit: Emit
@@ -167,6 +188,7 @@ class Resident:
             result = await deploy(prepared, sessions, emit=emit, **self._options)
         finally:
             await asyncio.gather(*(look.close() for look in prepared.closures.looks.values()))
+        self._balancing.follow(dataflow)
         self._listener.deployed(prepared, result, found)
         return result
 

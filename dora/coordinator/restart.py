@@ -11,6 +11,7 @@ from typing import Any
 from deploy.errors import DeployError, MachineError
 from deploy.events import Emit, MachineFailed, ignore
 from deploy.session import Session
+from dora.coordinator.names import units_named
 
 WITHIN = 60.0  # seconds for the old process to leave and the new one to come up
 LOOK = 0.1  # seconds
@@ -25,6 +26,7 @@ class Restarted:
     before: int | None = None
     pid: int | None = None
     state: str = ""
+    unit: str = ""  # the node, or one of its replicas
     error: MachineError | None = None
 
 
@@ -41,25 +43,27 @@ async def restart(
     Raises DeployError when no machine that answers has it."""
     nodes: set[str] = set()
 
-    async def one(session: Session) -> Restarted | None:
+    async def one(session: Session) -> list[Restarted]:
         machine = session.machine.id
+        rows: list[Restarted] = []
         try:
             await session.start_supervisor()
             before = await _states(session, name)
             nodes.update(before)
-            if node not in before:
-                return None
-            await session.request("restart", deployment=name, unit=node, force=force)
-            pid = before[node].get("pid")
-            after = await _anew(session, name, node, before[node])
+            for unit in units_named(node, before):  # one after the other: the others go on
+                if unit not in before:
+                    continue
+                await session.request("restart", deployment=name, unit=unit, force=force)
+                pid = before[unit].get("pid")
+                after = await _anew(session, name, unit, before[unit])
+                rows.append(Restarted(machine, pid, after.get("pid"), str(after["state"]), unit))
         except MachineError as error:
             emit(MachineFailed(machine, error))
-            return Restarted(machine, error=error)
-        return Restarted(machine, pid, after.get("pid"), str(after["state"]))
+            rows.append(Restarted(machine, error=error))
+        return rows
 
     having = [it for it in sessions.values() if name in it.facts.deployments]
-    rows = await asyncio.gather(*(one(session) for session in having))
-    found = tuple(row for row in rows if row is not None)
+    found = tuple(it for rows in await asyncio.gather(*map(one, having)) for it in rows)
     if not found:
         raise DeployError(
             f"{name} has no node {node!r} on a machine that answers; it has: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MOST = 3500  # bytes; a status must fit a datagram of 4 KB
@@ -13,6 +13,11 @@ MOST = 3500  # bytes; a status must fit a datagram of 4 KB
 class InputTraffic:
     received: int  # given to the program
     dropped: int = 0  # lost by a full queue or on the way
+    waiting: int = 0  # before this one of several replicas, of an input that they share
+
+    def to_json(self) -> list[int]:
+        row = [self.received, self.dropped]
+        return [*row, self.waiting] if self.waiting else row
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Traffic:
         }
         if self.operator_states:
             sums["operator_states"] = dict(self.operator_states)
-        inputs = {name: [it.received, it.dropped] for name, it in self.inputs.items()}
+        inputs = {name: it.to_json() for name, it in self.inputs.items()}
         edges: dict[str, object] = {"inputs": inputs, "outputs": dict(self.outputs)}
         if self.sizes:
             edges["sizes"] = dict(self.sizes)
@@ -105,8 +110,8 @@ class Traffic:
                 sent=int(data["sent"]),
                 dropped=int(data["dropped"]),
                 inputs={
-                    str(name): InputTraffic(int(received), int(dropped))
-                    for name, (received, dropped) in data.get("inputs", {}).items()
+                    str(name): InputTraffic(*_counts(row))
+                    for name, row in data.get("inputs", {}).items()
                 },
                 outputs={str(k): int(n) for k, n in data.get("outputs", {}).items()},
                 operators={
@@ -120,6 +125,13 @@ class Traffic:
             )
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"not a node's traffic: {error}") from error
+
+
+def _counts(row: Sequence[object]) -> tuple[int, ...]:
+    """Of an input. Raises ValueError."""
+    if not 2 <= len(row) <= 3:
+        raise ValueError(f"{len(row)} counts of an input")
+    return tuple(int(str(count)) for count in row)
 
 
 def _fitting(operators: Mapping[str, object], room: int) -> dict[str, object]:

@@ -116,6 +116,11 @@ class JoinedSubscription:
                     self._remove(name, child)
             return True
 
+    @property
+    def waiting(self) -> int:
+        with self._lock:
+            return sum(it.subscription.waiting + bool(it.head) for it in self._each())
+
     def done(self) -> None:
         """As `ShmSubscription.done`."""
         with self._lock:

@@ -189,6 +189,12 @@ class ShmSubscription:
             return not self._waiting() and self._drained | dead >= set(self._connections)
 
     @property
+    def waiting(self) -> int:
+        """How many messages wait, those of the producers' last words, too. From any thread."""
+        with self._lock:
+            return 0 if self.reader < 0 else self._waiting()
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits, and no producer is connected."""
         with self._lock:

@@ -79,6 +79,10 @@ class ReplicaSubscription:
         """As its senders have counted, for all replicas together."""
         return sum(it.dropped for it in list(self._senders.values()))
 
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
     def fileno(self) -> int:
         return self._inbox.fileno()
 

@@ -142,8 +142,8 @@ class SharedPublisher:
             with self._state:
                 if self._closed:
                     return
-                quiet = all(sharing.quiet for sharing in self._groups.values())
-                self._state.wait(None if quiet else _LOOK)
+                idle = all(sharing.idle for sharing in self._groups.values())
+                self._state.wait(None if idle else _LOOK)
             self._pump(probe=True)
 
     def _pump(self, *, probe: bool = False) -> None:
