@@ -162,7 +162,8 @@ class Looks:
 
 
 def count(before: NodeStatus, now: NodeStatus, seconds: float, what: str, name: str) -> Count:
-    """`what` (sent, received, dropped) of one output or input, and how it grew. Pure."""
+    """`what` (sent, received, dropped) of one output or input, or all that the node has received
+    (`fed`), and how it grew. Pure."""
     total = _total(now.traffic, what, name)
     past = _total(before.traffic, what, name)
     if total is None or past is None or before.pid != now.pid or seconds <= 0 or total < past:
@@ -174,6 +175,8 @@ def _total(traffic: Traffic | None, what: str, name: str) -> int | None:
     """None also for a node with so many edges that it tells no names."""
     if traffic is None:
         return None
+    if what == "fed":
+        return traffic.received
     if what == "sent":
         found = traffic.outputs.get(name)
         return 0 if found is None and not traffic.sent else found

@@ -58,6 +58,7 @@ async def collect(
         ways=tuple(way for around in seen.values() for way in around.ways),
         halted=frozenset(it for around in seen.values() for it in around.halted),
         sent=looks.count(producers, "sent", wire.output),
+        fed=looks.count(producers, "fed", ""),
         received=looks.count([consumer], "received", input),
         dropped=looks.count([consumer], "dropped", input),
         seconds=looks.seconds,

@@ -53,8 +53,10 @@ def producer_down(situation: Situation) -> Answer | None:
 
 
 def process_halted(situation: Situation) -> Answer | None:
-    sole = None if situation.replicas else situation.producer  # another one may do its work
-    ends = [sole, *situation.routers.values(), situation.consumer]
+    producers = [situation.producer, *situation.replicas]
+    if situation.replicas and situation.received.moves:
+        producers = []  # the others do its work
+    ends = [*producers, *situation.routers.values(), situation.consumer]
     for end in ends:
         if end is not None and (end.machine, end.node) in situation.halted:
             return Answer(
@@ -178,6 +180,19 @@ def it_flows(situation: Situation) -> Answer | None:
     )
 
 
+def just_started(situation: Situation) -> Answer | None:
+    """Counts of two processes are not compared."""
+    ends = ((situation.producer, situation.sent), (situation.consumer, situation.received))
+    for end, count in ends:
+        if end is not None and count.total is not None and count.rate is None:
+            return Answer(
+                "untold",
+                f"{end.node} was started while it was looked at: nobody can say yet what moves",
+                f"dora why {situation.wire.where} {situation.wire.deployment}",
+            )
+    return None
+
+
 def consumer_stuck(situation: Situation) -> Answer | None:
     """Messages come to its queue, and it takes none."""
     wire, consumer = situation.wire, situation.consumer.node
@@ -217,23 +232,20 @@ def producer_silent(situation: Situation) -> Answer | None:
         return None
     if situation.sent.total is None:
         return _silent_node(situation, producer.node)
+    late = f"in the last {situation.seconds:.0f} s"
     if situation.sent.total == 0:
-        sentence = f"{producer.node} runs since {clock(producer.since)} and has sent nothing yet on"
+        sentence = f"{wire.producer} runs since {clock(producer.since)} and has sent nothing yet on"
         sentence += f" {wire.output}"
-    elif situation.sent.rate is None:
-        return None
     else:
-        sentence = (
-            f"{producer.node} has sent {situation.sent.total} messages on {wire.output}, and none "
-            f"in the last {situation.seconds:.0f} s"
-        )
-    hungry = producer.traffic is not None and not producer.traffic.received
-    if hungry and producer.traffic is not None and producer.traffic.inputs:
-        names = list(producer.traffic.inputs)
+        sentence = f"{wire.producer} has sent {situation.sent.total} messages on {wire.output}, "
+        sentence += f"and none {late}"
+    inputs = list(producer.traffic.inputs) if producer.traffic is not None else []
+    if inputs and situation.fed.total is not None and not situation.fed.moves:
+        when = late if situation.fed.total else "yet"
         return Answer(
             "producer_hungry",
-            f"{sentence}; it has received nothing itself",
-            f"dora why {producer.node}/{names[0]} {wire.deployment}",
+            f"{sentence}; it has received nothing itself {when}",
+            f"dora why {producer.node}/{inputs[0]} {wire.deployment}",
         )
     return Answer(
         "producer_silent", sentence, f"dora logs {wire.deployment} --node {producer.node}"
@@ -276,6 +288,7 @@ CAUSES: tuple[Cause, ...] = (
     network_cut,
     operator_down,
     it_flows,
+    just_started,
     consumer_stuck,
     producer_silent,
     consumer_untold,

@@ -32,6 +32,7 @@ class Situation:
     ways: tuple[Way, ...] = ()
     halted: frozenset[tuple[str, str]] = frozenset()  # (machine, node) whose process is stopped
     sent: Count = UNSAID
+    fed: Count = UNSAID  # what the producer has received itself
     received: Count = UNSAID
     dropped: Count = UNSAID
     seconds: float = 0.0

@@ -31,6 +31,7 @@ WAYS = (
     Way("base", "rover", 7447, Reached(1.0)),
     Way("rover", "base", 7447, Reached(1.0)),
 )
+READING = replace(CAMERA, traffic=Traffic.of({"go": InputTraffic(9)}, {"frames": 0}))
 FLOWING = Situation(
     wire=WIRE,
     consumer=PLOT,
@@ -169,14 +170,30 @@ CASES: dict[str, tuple[Situation, str, str]] = {
         "producer_silent",
         "has sent 600 messages on frames, and none in the last 3 s",
     ),
-    "the producer has received nothing itself": (
-        replace(
-            STILL,
-            sent=Count(0, 0.0),
-            producer=replace(CAMERA, traffic=Traffic.of({"go": InputTraffic(0)}, {"frames": 0})),
-        ),
+    "the producer has never received anything": (
+        replace(STILL, sent=Count(0, 0.0), fed=Count(0, 0.0), producer=READING),
         "producer_hungry",
-        "it has received nothing itself",
+        "it has received nothing itself yet",
+    ),
+    "the producer receives nothing any more": (
+        replace(STILL, fed=Count(9, 0.0), producer=READING),
+        "producer_hungry",
+        "none in the last 3 s; it has received nothing itself in the last 3 s",
+    ),
+    "the producer receives and does not send": (
+        replace(STILL, fed=Count(9, 1.0), producer=READING),
+        "producer_silent",
+        "none in the last 3 s",
+    ),
+    "an end was started meanwhile": (
+        replace(FLOWING, received=Count(3)),
+        "untold",
+        "plot was started while it was looked at",
+    ),
+    "a replica of the producer is stopped, and nothing comes": (
+        replace(STILL, replicas=(replace(CAMERA, pid=8),), halted=frozenset({("base", "camera")})),
+        "halted",
+        "camera on base is stopped",
     ),
     "the producer says nothing": (
         replace(STILL, sent=Count(), received=Count(0, 0.0)),
