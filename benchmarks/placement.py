@@ -41,7 +41,7 @@ def compare_small(console: Console, cases: int) -> bool:
     """Beside the optimum: as small problems are solved, and with the search for large ones alone,
     which is shown and not judged."""
     random = Random(0)
-    ways = {"as it is used": None, "without the proof": 0}
+    ways = {"as it is used": None, "as larger ones are": 0}
     excess: dict[str, list[float]] = {way: [] for way in ways}
     seconds = dict.fromkeys(ways, 0.0)
     wrong = impossible = 0

@@ -48,7 +48,8 @@ class _Search:
                 self.best, self.least = list(self.work.at), spent
             return
         work, item = self.work, self.order[depth]
-        if spent + self._rest(depth) >= self.least - TOLERANCE:
+        choice = len(self.problem.allowed[item]) > 1
+        if choice and spent + self._rest(depth) >= self.least - TOLERANCE:
             return
         offers = sorted(
             (work.price(item, host), host)
@@ -60,7 +61,7 @@ class _Search:
             if not self.count[host] and self.problem.like[host] in tried:
                 continue
             tried |= set() if self.count[host] else {self.problem.like[host]}
-            self.steps -= 1
+            self.steps -= choice
             if self.steps < 0 or spent + asked >= self.least - TOLERANCE:
                 return
             work.put(item, host)

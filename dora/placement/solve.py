@@ -7,18 +7,22 @@ Laptop only. Small problems are solved for certain (`exact`); large ones from sm
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from dora.placement.coarsen import Level, at_of, coarsen
 from dora.placement.exact import improve
 from dora.placement.feasible import Undecided, feasible
-from dora.placement.problem import NOWHERE, Problem, price
+from dora.placement.problem import NOWHERE, TOLERANCE, Problem, price
 from dora.placement.refine import refine
 from dora.placement.work import Work
 
 SMALL = 14  # items that have a choice, up to which the best is looked for with certainty
 TRIES = 2  # from nothing
+MEDIUM = 60  # items that have a choice, up to which parts are placed with certainty
+PART = 7  # items of a part
+PART_STEPS = 300
+ROUNDS = 3
 MANY = 16  # where that is quick
 QUICK = 600  # items in all tries
 AGAIN = 4  # from the best
@@ -61,6 +65,8 @@ def solve(
     if free <= small:
         best, proven = improve(problem, best)
         return Solution(tuple(best), proven)
+    if free <= MEDIUM:
+        best = _part_by_part(problem, best)
     return Solution(tuple(best), proven=False)
 
 
@@ -115,6 +121,39 @@ def _enlarged(problem: Problem, levels: Sequence[Level], at: Sequence[int]) -> l
         larger = levels[index - 1].problem if index else problem
         at = _refined(larger, [at[inside[item]] for item in larger.items])
     return list(at)
+
+
+def _part_by_part(problem: Problem, at: Sequence[int]) -> list[int]:
+    """Each item and those around it are placed as well as can be while all others stay (large
+    neighbourhood search: Shaw, "Using Constraint Programming and Local Search Methods to Solve
+    Vehicle Routing Problems", CP 1998), until that helps no more."""
+    best, least = list(at), price(problem, at)
+    for _ in range(ROUNDS):
+        before = least
+        for item in problem.items:
+            if len(problem.allowed[item]) < 2:
+                continue
+            part = _around(problem, best, item)
+            allowed = [
+                hosts if other in part else (best[other],)
+                for other, hosts in enumerate(problem.allowed)
+            ]
+            found, _ = improve(replace(problem, allowed=allowed), best, PART_STEPS)
+            if (now := price(problem, found)) < least - TOLERANCE:
+                best, least = found, now
+        if least >= before - TOLERANCE:
+            break
+    return best
+
+
+def _around(problem: Problem, at: Sequence[int], item: int) -> set[int]:
+    """An item, those that it speaks to, and those that stand where these do, as far as they have a
+    choice; PART of them."""
+    near = problem.neighbours[item]
+    hosts = {at[other] for other in near}
+    there = (other for other in problem.items if at[other] in hosts)
+    found = [it for it in dict.fromkeys((item, *near, *there)) if len(problem.allowed[it]) > 1]
+    return set(found[:PART])
 
 
 def _refined(problem: Problem, at: Sequence[int]) -> list[int]:
