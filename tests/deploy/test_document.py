@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deploy import inventory_schema
 from deploy.document import (
+    bandwidth,
     check,
     core_list,
     duration,
@@ -206,6 +207,12 @@ def test_sizes_are_bytes() -> None:
     assert [512 << 20, 10**9, 100_000, 1024, 5, 7, 9, 1500] == [*map(size, texts)]
 
 
+def test_bandwidths_are_bytes_a_second() -> None:
+    """Bits and bytes are told apart; the prefix is a thousand in any case."""
+    texts = ["100Mbit", "1Gbit", "12.5MB", "500 kbit/s", "8bit", "3GB/s"]
+    assert [12.5e6, 125e6, 12.5e6, 62_500.0, 1.0, 3e9] == [*map(bandwidth, texts)]
+
+
 def test_core_lists_are_sorted_and_unique() -> None:
     """Ranges, lists and single numbers say the same."""
     values = ["2-4", "0,2", "4, 0-1", 3, [1, 0, 1], "5"]
@@ -216,6 +223,7 @@ def test_core_lists_are_sorted_and_unique() -> None:
     ("function", "value"),
     [(duration, value) for value in ("", "5", "-1s", "1 year", True, None, -1, float("nan"), [])]
     + [(size, value) for value in ("", "x", "-1", "1.5 EB", True, None, -1, 1.5)]
+    + [(bandwidth, value) for value in ("", "100", "0Mbit", "fast", "1Mb", 100, True, None)]
     + [(core_list, value) for value in ("", "a", "2-1", [], [True], None, -1, "0-1024", "1,,2")]
     + [(name, value) for value in ("", ".a", "-a", "a b", "a/b", "x" * 64, True, None, "a\n", "é")],
 )  # fmt: skip

@@ -28,6 +28,7 @@ machines:
     python: /usr/bin/python3.11
     store: /var/lib/dora/
     optional: true
+    link: 100Mbit
   rover-1:
   rover-2: {tags: [wheels, arm]}
   here: {host: embedded, tags: []}
@@ -55,6 +56,7 @@ def test_every_key_of_a_machine_is_read() -> None:
         python="/usr/bin/python3.11",
         store="/var/lib/dora",
         optional=True,
+        link=12.5e6,
     ) == fleet().machines["base"]  # fmt: skip
 
 
@@ -69,7 +71,7 @@ def test_a_machine_may_be_a_name_alone() -> None:
         tags=("lab",),
         python="python3",
     ) == machine  # fmt: skip
-    assert 18 == machine.line
+    assert 19 == machine.line
 
 
 def test_machines_keep_the_order_of_the_file() -> None:
