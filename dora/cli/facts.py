@@ -52,6 +52,7 @@ def described(facts: Facts) -> dict[str, Any]:
         "pinned": [{**asdict(it), "cores": sorted(it.cores)} for it in facts.pinned],
         "realtime": facts.realtime,
         "nice": facts.nice,
+        "metrics": None if facts.metrics is None else "{}:{}".format(*facts.metrics),
         "memory": facts.memory,
         "disk_free": facts.disk_free,
         "root": facts.root,

@@ -117,7 +117,7 @@ def _machine(
                 dataplane.ROUTER,
                 packaging.router(dataflow, site.machine, site.facts),
                 env={ROUTER_CONFIG: escape(router.to_text())},
-                cores=Cores(site.machine.cores or ()),
+                cores=_all_cores(site),
                 restart=RestartPolicy(when="always", delay=0.1, max_delay=2.0, window=10.0),
             )
         )
@@ -240,6 +240,13 @@ def _unit(
 
 def _which(instance: Instance) -> dict[str, str]:
     return {REPLICA: str(instance.replica)} if instance.replica else {}
+
+
+def _all_cores(site: Site) -> Cores:
+    """Those of the inventory, as far as they are there; for whoever has no wishes."""
+    if site.machine.cores is None:
+        return Cores(())
+    return Cores(cores.usable(site.facts.topology, site.facts.cores, site.machine.cores))
 
 
 def _realtime(node: Node) -> Realtime | None:

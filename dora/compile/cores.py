@@ -69,9 +69,15 @@ def assign_cores(
     nodes have now: they keep them if they can. Nodes that have asked for as many as there are get
     theirs before those that ask for fewer. Who asks for none shares what is left, which the machine
     sees to; nothing is named for it but the inventory's limit.
-    Raises DoraError when there are not enough, or somebody else has those that are named.
+    Raises DoraError when there are not enough, or none at all, or somebody else has those that are
+    named.
     """
     may = usable(topology, allowed, limit)
+    if limit is not None and not may:
+        raise DoraError(
+            f"machine {machine!r} has none of the cores that its inventory names",
+            hint="correct `cores:` there; `dora machines check` shows what the machine has",
+        )
     others = list(others)
     named = {node.id: tuple(sorted(node.cpu_affinity)) for node in nodes if node.cpu_affinity}
     for id, cores in named.items():

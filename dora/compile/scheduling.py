@@ -8,8 +8,16 @@ from deploy.facts import Facts
 from dora.dataflow.model import Node
 
 
-def not_allowed(machine: str, facts: Facts, nodes: Iterable[Node]) -> Iterator[str]:
-    """A sentence for each node that will run otherwise than it asks for: it runs, all the same."""
+def not_allowed(
+    machine: str, facts: Facts, limit: Iterable[int] | None, nodes: Iterable[Node]
+) -> Iterator[str]:
+    """A sentence for each node that will run otherwise than it asks for: it runs, all the same; and
+    for cores of the inventory (`limit`) that are not there, or not ours to use."""
+    lacking = sorted(set(limit or ()) - set(facts.cores))
+    if lacking:
+        plural = "cores" if len(lacking) > 1 else "core"
+        numbers = ", ".join(map(str, lacking))
+        yield f"{machine} has no {plural} {numbers}, which the inventory names: the others are used"
     for node in nodes:
         realtime, nice = node.deploy.realtime, node.deploy.nice
         if realtime is not None and realtime.priority > facts.realtime:

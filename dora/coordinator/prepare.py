@@ -156,6 +156,7 @@ async def prepare(
             for warning in not_allowed(
                 machine,
                 site.facts,
+                site.machine.cores,
                 [it.node for it in instances(dataflow, placement) if it.machine == machine],
             )
         ),

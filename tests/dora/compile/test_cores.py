@@ -163,6 +163,12 @@ def test_cores_that_cannot_be_kept_are_chosen_anew() -> None:
     assert {"a": alone(1)} == assigned([node("a", cores=1)], flat(range(2)), current={"a": (2,)})
 
 
+def test_an_inventory_that_names_no_core_of_the_machine_is_refused() -> None:
+    """Nothing may run there, then; on all cores would be a surprise."""
+    with pytest.raises(DoraError, match="machine 'base' has none of the cores that its inventory"):
+        assigned([node("a")], limit=(8, 9))
+
+
 def test_cores_that_the_machine_withholds_are_not_given() -> None:
     """A container's cpuset is smaller than its machine."""
     assert {"a": alone(1)} == assigned([node("a", cores=1)], allowed=(0, 1))
