@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from deploy.batches import Serial
 from deploy.errors import InventoryError
@@ -154,6 +153,8 @@ def read_flow(flow: str, out: Output, *, runnable: bool = True) -> Dataflow:
     """The checked dataflow; its warnings go to stderr. Raises DataflowError; with `runnable` also
     for what cannot run, such as scripts that are not there."""
     # Not with this module: machines can be called while that is loaded.
+    from rich.markup import escape
+
     from dora.dataflow.files import check_files
     from dora.dataflow.load import load as load_dataflow
     from dora.dataflow.unsupported import unsupported

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from deploy.events import Event
-from dora.cli.progress import describe
+    from deploy.events import Event
 
 
 class Output:
@@ -22,11 +23,25 @@ class Output:
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
         self.verbose = verbose
-        self.console = Console(soft_wrap=True, highlight=False)
-        self.progress = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    # What writes is loaded with the first word: mostly there is something better to do before it.
+
+    @cached_property
+    def console(self) -> Console:
+        from rich.console import Console
+
+        return Console(soft_wrap=True, highlight=False)
+
+    @cached_property
+    def progress(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, soft_wrap=True, highlight=False)
 
     def event(self, event: Event) -> None:
         """A line of progress, where the event is worth one."""
+        from dora.cli.progress import describe
+
         if line := describe(event, verbose=self.verbose):
             self.progress.print(line)
 
