@@ -35,7 +35,7 @@ class Fleet:
 
     def command(self, *arguments: str | Path) -> list[str]:
         words = list(map(str, arguments))
-        if words[0] in ("deploy", "rollback") and "--window" not in words:
+        if words[0] in ("deploy", "rollback", "scale") and "--window" not in words:
             words += ["--window", "0.5"]  # most stories are not about units that die later
         return [sys.executable, "-m", "dora.cli", *words]
 

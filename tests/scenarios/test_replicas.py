@@ -1,0 +1,135 @@
+"""Replicas come and go under load: nothing is lost or comes twice, each key stays in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.fleet import Fleet, wait_until, write_flow
+
+SOURCE = """
+from dora import Node
+node = Node()
+number = 0
+for event in node:
+    if event["type"] == "STOP":
+        break
+    for _ in range(10):
+        node.send_output("work", b"", {"key": number % 7, "number": number // 7})
+        number += 1
+"""
+
+WORKER = """
+import time
+from dora import Node
+node = Node()
+for event in node:
+    if event["type"] == "STOP":
+        break
+    if event["type"] == "INPUT":
+        time.sleep(0.004)
+        node.send_output("done", b"", event["metadata"])
+"""
+
+SINK = """
+import json
+from collections import Counter
+from dora import Node
+node = Node()
+by, last, wrong, count = Counter(), {}, 0, 0
+for event in node:
+    if event["type"] == "STOP":
+        break
+    if event["type"] == "INPUT" and event["id"] == "done":
+        of = event["metadata"]
+        count += 1
+        by[of["replica"]] += 1
+        wrong += of["number"] != last.get(of["key"], -1) + 1
+        last[of["key"]] = of["number"]
+    elif event["type"] == "INPUT":
+        print(json.dumps({"count": count, "wrong": wrong, "by": by}), flush=True)
+"""
+
+FLOW = """
+nodes:
+  - id: source
+    path: source.py
+    inputs: {{tick: dora/timer/millis/5}}
+    outputs: [work]
+    deploy: {{machine: base}}
+  - id: worker
+    path: worker.py
+    inputs:
+      work: {{source: source/work, queue_size: 10, queue_policy: backpressure, key: key}}
+    outputs: [done]
+    deploy: {deploy}
+  - id: sink
+    path: sink.py
+    inputs:
+      done: {{source: worker/done, queue_size: 5000}}
+      tick: dora/timer/millis/200
+    deploy: {{machine: base}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("deploy", "first", "machines"),
+    [
+        ("{machine: base, replicas: 1}", 1, {"base"}),
+        ("{spread: true, replicas: 2}", 2, {"base", "rover"}),
+    ],
+    ids=["shm", "zenoh"],
+)
+def test_scaling_under_load_loses_nothing(
+    embedded: Fleet, tmp_path: Path, deploy: str, first: int, machines: set[str]
+) -> None:
+    """1 -> 4 -> 1: no other process is started anew, and `dora rollback` goes back."""
+    scripts = {"source.py": SOURCE, "worker.py": WORKER, "sink.py": SINK}
+    embedded.deploy(write_flow(tmp_path / "crowd", scripts, FLOW.format(deploy=deploy)))
+    log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crowd/sink.log"
+
+    def told() -> dict[str, Any]:
+        """What the sink has printed last."""
+        lines = [line.partition("{") for line in log.read_text().splitlines()]
+        found = [json.loads(brace + rest) for _, brace, rest in lines if rest.endswith("}}")]
+        return found[-1] if found else {"by": {}, "count": 0, "wrong": 0}
+
+    def work_of(*replicas: int) -> None:
+        """Each of these does some."""
+        before = told()["by"]
+        wait_until(
+            lambda: all(
+                told()["by"].get(str(it), 0) > before.get(str(it), 0) + 20 for it in replicas
+            ),
+            f"work of replicas {replicas}",
+        )
+
+    names = {f"worker.{number}" for number in range(1, 5)}
+    work_of(*range(1, first + 1))
+    before = embedded.nodes()
+    assert machines == {before[name]["machine"] for name in names & before.keys()}
+    assert first == len(names & before.keys())
+
+    embedded.json("scale", "worker=4", "crowd")
+    work_of(1, 2, 3, 4)
+    after = embedded.nodes()
+    assert {name: row["pid"] for name, row in before.items()} == {
+        name: row["pid"] for name, row in after.items() if name in before
+    }
+    assert names < after.keys()
+
+    embedded.json("scale", "worker=1", "crowd")
+    work_of(1)
+    left = embedded.nodes()
+    assert {"worker.1"} == left.keys() & names
+    assert all(left[name]["pid"] == before[name]["pid"] for name in left)
+    assert 0 == told()["wrong"]
+
+    embedded.dora("rollback", "crowd")
+    work_of(1, 2, 3, 4)
+    end = told()
+    assert 0 == end["wrong"]
+    assert sum(end["by"].values()) == end["count"]
