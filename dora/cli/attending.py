@@ -13,7 +13,7 @@ from deploy.inventory import Machine
 from deploy.session import Session
 from dora.cli.output import Output
 from dora.cli.results import show_line
-from dora.coordinator.watch import GONE, watch
+from dora.coordinator.watch import watch
 
 
 async def attend(
@@ -29,8 +29,9 @@ async def attend(
 
     def emit(event: events.Event) -> None:
         out.event(event)
-        if isinstance(event, events.UnitChanged) and event.state["state"] == GONE:
-            out.say(f"[dim]{event.machine}: {event.state['name']} is gone[/dim]")
+        match event:
+            case events.UnitChanged(machine, {"state": "gone", "name": name}) if not out.verbose:
+                out.say(f"[dim]{machine}: {name} is gone[/dim]")
         if out.as_json and (row := event_json(event)):
             out.row(row, lambda console: None)
 
