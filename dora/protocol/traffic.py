@@ -89,9 +89,12 @@ class Traffic:
             sums["operator_states"] = dict(self.operator_states)
         inputs = {name: it.to_json() for name, it in self.inputs.items()}
         edges: dict[str, object] = {"inputs": inputs, "outputs": dict(self.outputs)}
-        if self.sizes:
-            edges["sizes"] = dict(self.sizes)
         operators = {name: it.to_json() for name, it in self.operators.items()}
+        if self.sizes:  # the first to be left out
+            every = {**edges, "sizes": dict(self.sizes)}
+            text = _line({**sums, **every, **({"operators": operators} if operators else {})})
+            if len(text) < MOST:
+                return text
         if not operators:
             text = _line({**sums, **edges})
             return text if len(text) < MOST else _line(sums)

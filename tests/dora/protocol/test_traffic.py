@@ -36,6 +36,16 @@ def test_of_very_many_outputs_the_sums_remain() -> None:
     assert Traffic(received=5, sent=sum(range(200)), dropped=2) == Traffic.from_text(text)
 
 
+def test_sizes_are_left_out_before_counts_are() -> None:
+    """They only help placement; counts are looked at by everybody."""
+    few = Traffic.of({}, {"frames": 3}, {"frames": 1000})
+    assert few == Traffic.from_text(few.to_text())
+    many = {f"an output with number {n}": n for n in range(70)}
+    text = Traffic.of({}, many, many).to_text()
+    assert len(text.encode()) < MOST
+    assert Traffic.of({}, many) == Traffic.from_text(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
