@@ -235,6 +235,8 @@ def _settings(old: Unit, new: Unit) -> Iterable[Reason]:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "any"
+    if value is None:
+        return "none"
     if isinstance(value, Realtime):
         return f"{value.policy} {value.priority}"
     return f"{value:g}" if isinstance(value, float) else str(value)

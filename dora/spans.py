@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -120,6 +120,11 @@ def _leave_in_time(exporters: Sequence[SpanExporter]) -> None:
     atexit.register(ending.set)  # before the provider's, which was there first
 
 
+def _line(span: ReadableSpan) -> str:
+    """One for the node's log."""
+    return f"{span.to_json(indent=None)}\n"
+
+
 def _identity(node: str, dataflow: str) -> dict[str, str]:
     """Who we are, unless the environment says something else."""
     given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
@@ -133,7 +138,7 @@ def _identity(node: str, dataflow: str) -> dict[str, str]:
 def _exporter(name: str) -> SpanExporter | None:
     """None, and a word in the log, for one that we do not know or do not have."""
     if name == "console":
-        return ConsoleSpanExporter()
+        return ConsoleSpanExporter(formatter=_line)
     if name != "otlp":
         logger.warning("no traces to %r: $OTEL_TRACES_EXPORTER may be otlp, console or none", name)
         return None

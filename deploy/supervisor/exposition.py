@@ -61,7 +61,8 @@ def _family(name: str, help: str, type: str, samples: Samples) -> str:
 
 
 def _labels(labels: Labels) -> str:
-    return "{%s}" % ",".join(f'{name}="{_quoted(value)}"' for name, value in labels)
+    pairs = ",".join(f'{name}="{_quoted(value)}"' for name, value in labels)
+    return f"{{{pairs}}}"
 
 
 def _quoted(value: str) -> str:

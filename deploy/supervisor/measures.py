@@ -1,9 +1,9 @@
 """What units say of themselves, as figures: which parts of their status are, and what they are
 called. Pure. Machine only; Python >= 3.8.
 
-A deployment's document `metrics.json` is a list of these, {name, help, type, path, scale?}. A status
-is JSON. `path` leads to a number in it: texts and numbers are keys and places, a text such as
-`*input` stands for every key there is and makes it the value of the label `input`.
+A deployment's document `metrics.json` is a list of these: {name, help, type, path, scale?}. A
+status is JSON. `path` leads to a number in it: texts and numbers are keys and places, a text such
+as `*input` stands for every key there is and makes it the value of the label `input`.
 """
 
 from __future__ import annotations

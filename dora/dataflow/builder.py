@@ -393,7 +393,10 @@ def _restart(given: Values) -> Restart:
 
 
 def _realtime(given: Values | None) -> Realtime | None:
-    return None if given is None else Realtime(given.get("policy", "fifo"), given["priority"])
+    priority = None if given is None else given.get("priority")
+    if given is None or priority is None:  # the schema has told that it is missing
+        return None
+    return Realtime(given.get("policy") or "fifo", priority)
 
 
 def _some(outputs: Any) -> tuple[str, ...]:

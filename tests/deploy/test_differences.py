@@ -10,7 +10,7 @@ import pytest
 from deploy.differences import MOST_NAMES, SETTINGS, Reason, differences, texts
 from deploy.store.outline import MOST_FILES, Outline, outline
 from deploy.store.path import Entry, Manifest
-from deploy.unit import HealthCommand, RestartPolicy, Socket, StopPolicy, Unit
+from deploy.unit import HealthCommand, Realtime, RestartPolicy, Socket, StopPolicy, Unit
 
 DIGESTS = {text: f"{number:064x}" for number, text in enumerate("abcdefghij")}
 UNIT = Unit(name="arm", argv=("python3", "arm.py"), cwd="/state/arm")
@@ -85,6 +85,8 @@ def test_values_of_variables_are_not_told() -> None:
     ("change", "text"),
     [
         ({"cores": (1, 2)}, "cores any -> 1,2"),
+        ({"realtime": Realtime("fifo", 5)}, "realtime none -> fifo 5"),
+        ({"nice": -5}, "nice 0 -> -5"),
         ({"start_timeout": 5.0}, "start_timeout 60 -> 5"),
         ({"restart": RestartPolicy(when="always")}, "restart.when never -> always"),
         ({"stop": StopPolicy(kill_after=1)}, "stop.kill_after 5 -> 1"),

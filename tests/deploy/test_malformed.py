@@ -12,9 +12,10 @@ import pytest
 from deploy.generation import Failure, Generation
 from deploy.profile import Profile
 from deploy.supervisor.confirmation import Pending
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot
-from deploy.unit import HealthCommand, Socket, Unit
+from deploy.supervisor.slot import Slot
+from deploy.unit import HealthCommand, Realtime, Socket, Unit
 
 UNIT = Unit(
     name="a",
@@ -22,6 +23,8 @@ UNIT = Unit(
     cwd="/",
     env={"A": "b"},
     cores=(1,),
+    pin="exclusive",
+    realtime=Realtime("fifo", 1),
     closure=("x",),
     sockets=(Socket("s", "s"),),
     health=(HealthCommand(("look",), "look"),),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from deploy.profile import Profile
-from deploy.unit import HealthCommand, RestartPolicy, Socket, Unit, escape
+from deploy.unit import EXCLUSIVE, HealthCommand, Realtime, RestartPolicy, Socket, Unit, escape
 
 UNIT = Unit(
     name="a",
@@ -40,9 +40,17 @@ def test_any_change_changes_the_fingerprint() -> None:
         {"sockets": (Socket("s", "s", "seqpacket"),)},
         {"watchdog": 2.0},
         {"memory": 5},
+        {"realtime": Realtime("rr", 5)},
+        {"nice": 1},
     ]
     prints = {replace(UNIT, **change).fingerprint for change in changes}  # type: ignore[arg-type]
     assert len(changes) == len(prints - {UNIT.fingerprint})
+
+
+def test_who_else_may_have_its_cores_needs_no_restart() -> None:
+    """The process is where it is."""
+    shared = replace(UNIT, cores=(1,))
+    assert shared.fingerprint == replace(shared, pin=EXCLUSIVE).fingerprint
 
 
 def test_render_fills_in_what_only_the_machine_knows() -> None:

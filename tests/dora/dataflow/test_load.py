@@ -16,6 +16,7 @@ from dora.dataflow.model import (
     Node,
     OutputSource,
     Quality,
+    Realtime,
     Restart,
     TimerSource,
 )
@@ -199,6 +200,16 @@ def test_what_we_add_to_doras_language_loads() -> None:
     assert 1 == plot.inputs["log"].queue_size
     assert {"COLOUR": "true", "RATE": "1000"} == loaded.dataflow.env
     assert [] == [line for line in said(loaded) if "has no effect" not in line]
+
+
+def test_how_a_node_is_to_be_scheduled_loads() -> None:
+    """Cores of a kind, a real-time priority (fifo unless it is said), a nice value."""
+    found = node(
+        "    path: a.py\n"
+        "    deploy: {cores: 2, core_kind: big, realtime: {priority: 50}, nice: -5}\n"
+    )
+    assert (2, "big") == (found.deploy.cores, found.deploy.core_kind)
+    assert (Realtime("fifo", 50), -5) == (found.deploy.realtime, found.deploy.nice)
 
 
 def test_the_directory_is_that_of_the_file() -> None:
