@@ -324,7 +324,7 @@ class Session:
         if reply.get("code") == "held":
             raise UpdatesHeld(self.machine.id, reply.get("holds", ()))
         code, error = str(reply.get("code", "")), str(reply.get("error", f"{op} was refused"))
-        again = "run it again: other cores are chosen" if code == "cores_taken" else None
+        again = "a plan that is made now gives other cores" if code == "cores_taken" else None
         raise Refused(self.machine.id, code, error, hint=again)
 
 

@@ -40,12 +40,12 @@ def rtprio(user: str) -> str:
     """What to do so that units of the user may have real-time priorities."""
     return (
         f"Put `{user} - rtprio 99` into /etc/security/limits.d/dora.conf there, then end the "
-        "supervisor, so that the next one has it"
+        "supervisor (nodes live on), so that the next one has it"
     )
 
 
 def nice_limit(user: str) -> str:
     return (
         f"Put `{user} - nice -20` into /etc/security/limits.d/dora.conf there, then end the "
-        "supervisor, so that the next one has it"
+        "supervisor (nodes live on), so that the next one has it"
     )
