@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dora.placement.problem import TOLERANCE, Problem, price
+from dora.placement.problem import NOWHERE, TOLERANCE, Problem, price
 from dora.placement.work import Work
 
 STEPS = 20_000
@@ -35,11 +35,18 @@ class _Search:
         self.least = price(problem, known)
         self.steps = steps
         self.work = Work(problem)
-        self.order = _order(problem)
         self.count = [0] * len(problem.hosts)  # items on each host
+        self.spent = 0.0  # by the items that have no choice
+        for item in problem.items:
+            if len(problem.allowed[item]) == 1:
+                host = problem.allowed[item][0]
+                self.spent += self.work.price(item, host)
+                self.work.put(item, host)
+                self.count[host] += 1
+        self.order = _order(problem)
 
     def run(self) -> None:
-        self._place(0, 0.0)
+        self._place(0, self.spent)
 
     def _place(self, depth: int, spent: float) -> None:
         """`spent` is what the items before `depth` in the order cost."""
@@ -48,8 +55,7 @@ class _Search:
                 self.best, self.least = list(self.work.at), spent
             return
         work, item = self.work, self.order[depth]
-        choice = len(self.problem.allowed[item]) > 1
-        if choice and spent + self._rest(depth) >= self.least - TOLERANCE:
+        if spent + self._rest(depth) >= self.least - TOLERANCE:
             return
         offers = sorted(
             (work.price(item, host), host)
@@ -61,7 +67,7 @@ class _Search:
             if not self.count[host] and self.problem.like[host] in tried:
                 continue
             tried |= set() if self.count[host] else {self.problem.like[host]}
-            self.steps -= choice
+            self.steps -= 1
             if self.steps < 0 or spent + asked >= self.least - TOLERANCE:
                 return
             work.put(item, host)
@@ -72,49 +78,51 @@ class _Search:
 
     def _rest(self, depth: int) -> float:
         """What the items from `depth` on cost at least, for their traffic with those before."""
-        problem = self.problem
-        left = set(self.order[depth:])
-        found = 0.0
-        for item in self.order[depth:]:
-            found += min(
-                (self._least(item, host, left) for host in problem.allowed[item]), default=0.0
-            )
-        return found
+        return sum(
+            min(self._least(item, host) for host in self.problem.allowed[item])
+            for item in self.order[depth:]
+        )
 
-    def _least(self, item: int, host: int, left: set[int]) -> float:
+    def _least(self, item: int, host: int) -> float:
         """Traffic of an item with what is decided. What several readers may share is divided."""
-        problem, work = self.problem, self.work
+        problem, at = self.problem, self.work.at
         found = 0.0
         for net in problem.sends[item]:
             it = problem.nets[net]
-            hosts = {work.at[reader] for reader in it.readers if reader not in left}
+            hosts = {at[reader] for reader in it.readers} - {NOWHERE}
             found += it.weight * sum(problem.slowness[host][other] for other in hosts)
         for net in problem.reads[item]:
             it = problem.nets[net]
-            if it.producer in left:
+            there = [at[reader] for reader in it.readers]
+            if at[it.producer] == NOWHERE or host in there:
                 continue
-            if any(work.at[reader] == host for reader in it.readers if reader not in left):
-                continue
-            sharing = sum(reader in left for reader in it.readers)
-            found += it.weight * problem.slowness[work.at[it.producer]][host] / sharing
+            sharing = there.count(NOWHERE)  # the item itself is one of them
+            found += it.weight * problem.slowness[at[it.producer]][host] / sharing
         return found
 
 
 def _order(problem: Problem) -> list[int]:
-    """Those without choice first; then who has most traffic with what stands before."""
+    """The items that have a choice; next who has most traffic with what stands before."""
     pull = [0.0] * len(problem.items)
-    own = [
-        sum(problem.nets[net].weight for net in (*problem.sends[item], *problem.reads[item]))
-        for item in problem.items
-    ]
-    left = set(problem.items)
-    order: list[int] = []
-    while left:
-        item = min(left, key=lambda it: (len(problem.allowed[it]) != 1, -pull[it], -own[it], it))
-        left.discard(item)
-        order.append(item)
+
+    def count(item: int) -> None:
         for index in (*problem.sends[item], *problem.reads[item]):
             net = problem.nets[index]
             for member in (net.producer, *net.readers):
                 pull[member] += net.weight
+
+    own = [
+        sum(problem.nets[net].weight for net in (*problem.sends[item], *problem.reads[item]))
+        for item in problem.items
+    ]
+    left = {item for item in problem.items if len(problem.allowed[item]) > 1}
+    for item in problem.items:
+        if item not in left:
+            count(item)
+    order: list[int] = []
+    while left:
+        item = min(left, key=lambda it: (-pull[it], -own[it], it))
+        left.discard(item)
+        order.append(item)
+        count(item)
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -71,6 +72,17 @@ def test_a_large_problem_sends_less_than_half_of_the_first_match() -> None:
     assert [] == violations(case, found.at)
     assert traffic(case, found.at) < traffic(case, first_match(case)) / 2
     assert found == solve(case)
+
+
+def test_a_new_item_among_very_many_that_stay_is_placed_at_once() -> None:
+    """With certainty: those that stay are no part of the search."""
+    case = large("geometric", 1000, 50, 0)
+    known = first_match(case)
+    stay = [(host,) for host in known]
+    found = solve(replace(case, allowed=[case.allowed[0], *stay[1:]]))
+    assert found is not None
+    assert found.proven
+    assert known[1:] == list(found.at[1:])
 
 
 @given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3))))
