@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from deploy.supervisor.slot import Key
+from deploy.supervisor.key import Key
 from deploy.unit import Unit
 
 

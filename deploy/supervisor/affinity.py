@@ -10,8 +10,9 @@ import logging
 import os
 from typing import Collection, Dict, FrozenSet, Iterable, List, Mapping, Optional, Tuple
 
+from deploy.supervisor.key import Key
 from deploy.supervisor.pinning import cores_of, moved, pinned
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.slot import Slot, State
 from deploy.unit import SHARED, Unit
 
 log = logging.getLogger(__name__)

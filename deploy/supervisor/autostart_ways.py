@@ -13,8 +13,9 @@ from typing import Callable, Optional, Protocol, Sequence
 
 from deploy.supervisor import autostart, files
 from deploy.supervisor.autostart import CRON, SYSTEM, USER, Job
+from deploy.supervisor.environment import DEFAULT_PATH, base_environment
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import private
-from deploy.supervisor.process import DEFAULT_PATH, base_environment, remove
 
 Run = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]
 

@@ -14,8 +14,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from deploy.supervisor import files, launch
 from deploy.supervisor.autostart import Job, Limits
 from deploy.supervisor.autostart_ways import Cron, Impossible, Systemd, UserSystemd, Way, run
+from deploy.supervisor.environment import base_environment
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.process import base_environment, remove
 
 LIMITS = {"RTPRIO": 14, "MEMLOCK": 8, "NOFILE": 7, "NICE": 13}  # Linux's numbers
 

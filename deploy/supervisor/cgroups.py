@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Dict, Mapping, Optional, Set, Tuple
 
-from deploy.supervisor.slot import Key
+from deploy.supervisor.key import Key
 from deploy.supervisor.usage import oom_kills
 
 log = logging.getLogger(__name__)

@@ -23,16 +23,18 @@ from deploy.supervisor.client import ask
 from deploy.supervisor.control import Refusal, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
+from deploy.supervisor.environment import base_environment
+from deploy.supervisor.files import remove
 from deploy.supervisor.journal import Journal, find_orphans, takeover
+from deploy.supervisor.key import Key
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import AGENT_HASH, Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.locks import Locks
 from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.operations import Operations
-from deploy.supervisor.process import base_environment, remove
 from deploy.supervisor.session import Session
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Slot
 from deploy.supervisor.sockets import Place
 from deploy.supervisor.switch import Switch
 from deploy.supervisor.updates import Updates

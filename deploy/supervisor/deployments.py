@@ -16,8 +16,8 @@ from deploy.generation import Generation
 from deploy.profile import NAME, Profile
 from deploy.supervisor import files
 from deploy.supervisor.confirmation import Pending
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import remove
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)

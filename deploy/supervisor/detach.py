@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 from deploy.supervisor.client import ask
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import alive, start_time
+from deploy.supervisor.proc import alive, start_time
 
 SERVICE = 5.0  # seconds for one that somebody else starts
 PATIENCE = 20.0  # seconds until a supervisor must answer

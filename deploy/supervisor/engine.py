@@ -41,14 +41,16 @@ from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.examiner import Examiner
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.journal import Journal
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.notify import Notifications
-from deploy.supervisor.process import Processes, SpawnFailed, cores_of
+from deploy.supervisor.proc import cores_of
+from deploy.supervisor.process import Processes, SpawnFailed
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.rounds import Rounds
 from deploy.supervisor.scheduling import scheduling_of, shortfall
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.slot import Slot, State
 from deploy.supervisor.sockets import Place, SocketFailed, Sockets, decide
 from deploy.supervisor.state import Difference, Units
 from deploy.supervisor.usage import Excess

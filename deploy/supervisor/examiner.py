@@ -18,12 +18,14 @@ from typing import Callable, Deque, Dict, Iterable, List, Optional, Set
 from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.health import Action, Check, Health, Run
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.logs import last_lines
-from deploy.supervisor.process import Processes, SpawnFailed, start_time
+from deploy.supervisor.proc import start_time
+from deploy.supervisor.process import Processes, SpawnFailed
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.secrets import SecretMissing
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Slot
 from deploy.unit import SHARED, HealthCommand, Unit
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import asyncio
 import os
 from typing import Callable, Dict, Optional
 
-from deploy.supervisor.process import alive
+from deploy.supervisor.proc import alive
 
 POLL = 0.05  # seconds
 

@@ -14,12 +14,13 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Type, Unio
 from deploy.profile import Profile
 from deploy.supervisor.deployments import Deployments
 from deploy.supervisor.engine import Engine
+from deploy.supervisor.files import remove
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.logs import Follower
-from deploy.supervisor.process import remove
 from deploy.supervisor.secrets import Secrets
-from deploy.supervisor.slot import Key, State
+from deploy.supervisor.slot import State
 from deploy.supervisor.state import Difference
 
 POLL = 0.05  # seconds between looks at the logs

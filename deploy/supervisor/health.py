@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from deploy.supervisor.confirmation import Pending
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.key import Key
+from deploy.supervisor.slot import Slot, State
 from deploy.unit import HealthCommand, Unit
 
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional
 
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.slot import Key
 
 LONGEST_REASON = 200  # characters of a reason that are shown
 

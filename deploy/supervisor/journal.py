@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from deploy.supervisor import files
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.process import boot_id, start_time
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.proc import boot_id, start_time
+from deploy.supervisor.slot import Slot, State
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)

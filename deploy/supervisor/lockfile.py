@@ -6,8 +6,8 @@ import fcntl
 import os
 from typing import Optional
 
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import remove
 
 
 def try_lock(layout: Layout) -> Optional[int]:

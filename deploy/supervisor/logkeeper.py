@@ -14,8 +14,8 @@ import os
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.slot import Key
 from deploy.unit import Unit
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import logging
 from typing import NamedTuple, Optional
 
 from deploy.supervisor import files
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.process import remove
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import os
 import socket
 from typing import Callable, Dict, List, Tuple
 
+from deploy.supervisor.files import remove
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import remove
-from deploy.supervisor.slot import Key
 
 MOST_DESCRIPTORS = 16  # in one message; the kernel closes what is beyond
 

@@ -13,13 +13,13 @@ from deploy.store.path import TREE_NAME
 from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
+from deploy.supervisor.key import Key
 from deploy.supervisor.locks import EVERYTHING, Locks
 from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.pinning import clashes
 from deploy.supervisor.probe import facts
-from deploy.supervisor.process import boot_id
+from deploy.supervisor.proc import boot_id
 from deploy.supervisor.secrets import Secrets
-from deploy.supervisor.slot import Key
 from deploy.supervisor.switch import Switch
 from deploy.supervisor.updates import Updates
 from deploy.supervisor.updating import Answer, Operation, Updating

@@ -15,10 +15,11 @@ from typing import Any, Dict, List, Optional
 
 from deploy.supervisor.client import ask
 from deploy.supervisor.deployments import Deployments, Unreadable
+from deploy.supervisor.environment import DEFAULT_PATH
 from deploy.supervisor.holds import read_pause
 from deploy.supervisor.layout import Layout, check_private
 from deploy.supervisor.metrics_place import read_place
-from deploy.supervisor.process import DEFAULT_PATH, boot_id
+from deploy.supervisor.proc import boot_id
 from deploy.supervisor.scheduling import allowed
 from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.topology import topology

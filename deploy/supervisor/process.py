@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -26,17 +25,18 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from deploy.supervisor.cgroups import ENTER, Groups
+from deploy.supervisor.environment import DEFAULT_PATH, base_environment
+from deploy.supervisor.files import remove
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout, private
 from deploy.supervisor.links import link_tree
 from deploy.supervisor.logkeeper import LogKeeper
+from deploy.supervisor.proc import is_child, online_cores, start_time
 from deploy.supervisor.scheduling import Allowed, allowed, prefix
 from deploy.supervisor.secrets import SecretMissing, Secrets
-from deploy.supervisor.slot import Key
 from deploy.unit import Unit
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Put between `setpriv` and a unit's command: if we died before `setpriv` had its say, nobody would
 # tell the unit.
@@ -302,77 +302,3 @@ class Processes:
         for child in self._children.values():
             child.returncode = 0  # what its destructor would warn of is meant
         self._children.clear()
-
-
-def base_environment() -> Dict[str, str]:
-    user = pwd.getpwuid(os.getuid())
-    return {
-        "HOME": os.environ.get("HOME") or user.pw_dir,
-        "PATH": os.environ.get("PATH") or DEFAULT_PATH,
-        "LANG": os.environ.get("LANG") or "C.UTF-8",
-        "USER": os.environ.get("USER") or user.pw_name,
-    }
-
-
-def remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        pass
-
-
-def online_cores() -> set[int]:
-    """The numbers of the cores that this machine has switched on."""
-    try:
-        text = Path("/sys/devices/system/cpu/online").read_text()
-    except OSError:
-        return set(range(os.cpu_count() or 1))
-    return parse_cores(text)
-
-
-def parse_cores(text: str) -> set[int]:
-    """`0-3,6` -> {0, 1, 2, 3, 6}"""
-    cores = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        cores |= set(range(int(first), int(last or first) + 1))
-    return cores
-
-
-def cores_of(pid: int) -> List[int]:
-    """The cores that the process may use, as the kernel says; [] when it has gone."""
-    try:
-        return sorted(os.sched_getaffinity(pid))
-    except OSError:
-        return []
-
-
-def _stat(pid: int) -> Optional[Sequence[str]]:
-    """The fields of /proc/<pid>/stat from the third on (state, ppid, pgrp, session, ...)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()
-
-
-def start_time(pid: int) -> Optional[int]:
-    """When the process started, in clock ticks since boot; None when there is no such process."""
-    fields = _stat(pid)
-    return int(fields[19]) if fields else None
-
-
-def alive(pid: int, start: int) -> bool:
-    """Whether the process with this identity is there and has not ended."""
-    fields = _stat(pid)
-    return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"  # type: ignore[index]
-
-
-def is_child(pid: int) -> bool:
-    """Whether we are its parent, so that its exit code can be had; also when it has ended."""
-    fields = _stat(pid)
-    return fields is not None and int(fields[1]) == os.getpid()
-
-
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

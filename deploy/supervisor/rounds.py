@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from deploy.supervisor.cgroups import Groups
+from deploy.supervisor.key import Key
 from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Slot
 from deploy.supervisor.usage import Excess, Meter, Watched, oom_kills, read_groups, shared_once
 
 log = logging.getLogger(__name__)

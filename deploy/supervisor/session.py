@@ -9,10 +9,10 @@ from typing import Any, Dict, List, Optional, Set
 
 from deploy.supervisor import storekeeper
 from deploy.supervisor.control import Lines, Refusal, Request, bad, encode, parse
+from deploy.supervisor.key import Key
 from deploy.supervisor.logs import Follower, tail
 from deploy.supervisor.logtimes import LEVELS, Line, read
 from deploy.supervisor.operations import Operations
-from deploy.supervisor.slot import Key
 
 log = logging.getLogger(__name__)
 

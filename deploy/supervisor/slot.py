@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
 
 from deploy.malformed import checked
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
 from deploy.unit import Unit
 
 Number = TypeVar("Number", int, float)
-
-
-class Key(NamedTuple):
-    deployment: str
-    unit: str
-
-    def __str__(self) -> str:
-        return f"{self.deployment}/{self.unit}"
 
 
 class State(str, Enum):  # noqa: UP042 (StrEnum is Python 3.11)

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Mapping, NamedTuple, Optional, Set, Tuple
 
+from deploy.supervisor.files import remove
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import remove
 from deploy.supervisor.slot import Slot
 from deploy.unit import Socket, Unit
 

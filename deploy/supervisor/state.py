@@ -27,8 +27,9 @@ from deploy.supervisor.actions import (
     Signal,
     Spawn,
 )
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Again, Exit, decide, mebibytes, returns_after
-from deploy.supervisor.slot import Key, Slot, State, Step
+from deploy.supervisor.slot import Slot, State, Step
 from deploy.unit import Unit
 
 ANSWER = 5.0  # seconds for a unit to say again that it is ready; then it is taken as ready

@@ -29,10 +29,11 @@ from deploy.supervisor.control import Refusal
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.health import Check
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.locks import Locks
-from deploy.supervisor.process import boot_id
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.proc import boot_id
+from deploy.supervisor.slot import Slot, State
 from deploy.supervisor.state import Difference
 
 log = logging.getLogger(__name__)

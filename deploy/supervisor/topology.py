@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional
 
-from deploy.supervisor.process import parse_cores
+from deploy.supervisor.proc import parse_cores
 
 SYSTEM = Path("/sys/devices/system")
 FULL = 1024  # the capacity of a machine's biggest cores

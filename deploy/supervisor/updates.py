@@ -20,10 +20,10 @@ from typing import Callable, Iterable, List, Optional, Set
 
 from deploy.supervisor import files
 from deploy.supervisor.control import Refusal
+from deploy.supervisor.files import remove
 from deploy.supervisor.holds import Hold, holds_of, read_pause
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout, private
-from deploy.supervisor.process import remove
-from deploy.supervisor.slot import Key
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from deploy.supervisor.slot import Key
+from deploy.supervisor.key import Key
 
 SHORTEST = 0.5  # seconds over which a share of a core says something
 

@@ -12,7 +12,8 @@ import pytest
 
 from deploy.supervisor.exits import Exits
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.process import Processes, start_time
+from deploy.supervisor.proc import start_time
+from deploy.supervisor.process import Processes
 
 WAYS = {"pidfd": getattr(os, "pidfd_open", None), "polling": None}
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from deploy.supervisor.confirmation import Pending
 from deploy.supervisor.health import Health, Kill, Run, Verdict
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.slot import Slot, State
 from deploy.unit import HealthCommand, Unit
 
 FIRST = HealthCommand(("./look", "--closely"), "look --closely")

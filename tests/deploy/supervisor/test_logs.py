@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.supervisor import logs
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
 from deploy.supervisor.logkeeper import (
     ROOM,
@@ -20,7 +21,6 @@ from deploy.supervisor.logkeeper import (
     times,
 )
 from deploy.supervisor.logs import LONGEST_LINE, Follower, ending
-from deploy.supervisor.slot import Key
 from deploy.unit import Unit
 
 

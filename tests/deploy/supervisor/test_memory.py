@@ -11,9 +11,10 @@ import pytest
 
 from deploy.supervisor import cgroups
 from deploy.supervisor.cgroups import Groups, delegated, hierarchy
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.rounds import Rounds
-from deploy.supervisor.slot import Key, Slot, State, Step
+from deploy.supervisor.slot import Slot, State, Step
 from deploy.supervisor.usage import Excess
 from deploy.unit import RestartPolicy, Unit
 from tests.deploy.supervisor.machine import Machine, until

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploy.supervisor.actions import Action, AskToStop, Reload, Spawn
-from deploy.supervisor.slot import Key, State
+from deploy.supervisor.key import Key
+from deploy.supervisor.slot import State
 from deploy.supervisor.state import Difference, Units
 from deploy.unit import Unit
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from deploy.supervisor.foreground import Event, Foreground
+from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Slot
 from deploy.supervisor.sockets import Place, Sockets, decide
 from deploy.unit import RestartPolicy, Socket, Unit
 from tests.deploy.supervisor.machine import PATIENCE, READY, Machine, alive, until

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from deploy.supervisor.actions import Action, AskStatus, AskToStop, Clean, Signal, Spawn
 from deploy.supervisor.daemon import Inherited
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot, State
+from deploy.supervisor.slot import Slot, State
 from deploy.supervisor.state import Units
 from deploy.unit import RestartPolicy, StopPolicy, Unit
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping
 
-from deploy.supervisor.slot import Key
+from deploy.supervisor.key import Key
 from deploy.supervisor.usage import (
     Excess,
     Meter,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
-from deploy.supervisor.slot import Key, Slot
+from deploy.supervisor.slot import Slot
 from deploy.supervisor.state import Units
 from deploy.unit import RestartPolicy
 from tests.deploy.supervisor.test_state import History, unit
