@@ -18,6 +18,8 @@ from dora.placement.solve import solve
 from dora.placement.traffic import Measured, flows
 from dora.placement.wishes import Wish, amount, lacks, matches, wishes_of
 
+MOST = 8  # machines that a hint names
+
 __all__ = ["STAYS", "decide", "place", "situation_of"]
 
 
@@ -216,19 +218,26 @@ def _contradiction(
 
 
 def _had(core: Sequence[Wish], hosts: Sequence[Host]) -> str:
-    """What machines have of what is asked for too much of."""
+    """What machines have of what is asked for too much of; the named ones, if all are named."""
     kinds = {wish.kind for wish in core}
+    named = {wish.text for wish in core if wish.kind == "machine"}
+    placed = {wish.node for wish in core if wish.kind == "machine"}
     answering = [host for host in hosts if host.answers]
+    if {wish.node for wish in core} <= placed:
+        answering = [host for host in answering if host.id in named]
     if "memory" in kinds:
-        has = ", ".join(
+        what = "of memory there is: "
+        has = [
             f"{host.id} {amount(host.found.memory)}"
             for host in answering
             if host.found.memory is not None
-        )
-        return f"of memory there is: {has}"
-    if "cores" in kinds:
-        return f"of cores there are: {', '.join(f'{it.id} {it.alone}' for it in answering)}"
-    return f"the machines that answer are {', '.join(host.id for host in answering)}"
+        ]
+    elif "cores" in kinds:
+        what, has = "of cores there are: ", [f"{it.id} {it.alone}" for it in answering]
+    else:
+        what, has = "the machines that answer are ", [host.id for host in answering]
+    more = [f"{len(has) - MOST} more"] if len(has) > MOST else []
+    return what + ", ".join([*has[:MOST], *more])
 
 
 def _listed(parts: Sequence[str]) -> str:
