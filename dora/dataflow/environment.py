@@ -15,6 +15,7 @@ RESERVED = frozenset(
     {
         "DORA_NODE_CONFIG",
         "DORA_RUNTIME_CONFIG",
+        "DORA_REPLICA",
         "DORA_AUTH_TOKEN",
         "DORA_RUN_PARENT_PID",
         "LD_PRELOAD",

@@ -128,8 +128,9 @@ def test_scaling_under_load_loses_nothing(
     assert all(left[name]["pid"] == before[name]["pid"] for name in left)
     assert 0 == told()["wrong"]
 
-    embedded.dora("rollback", "crowd")
-    work_of(1, 2, 3, 4)
+    if machines == {"base"}:  # once is enough
+        embedded.dora("rollback", "crowd")
+        work_of(1, 2, 3, 4)
     end = told()
     assert 0 == end["wrong"]
     assert sum(end["by"].values()) == end["count"]
