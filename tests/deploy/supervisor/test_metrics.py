@@ -135,7 +135,7 @@ def test_units_are_told_in_prometheus_own_words(machine: Machine, port: int) -> 
 
 
 def test_it_is_off_until_somebody_asks_and_stays_where_it_is(machine: Machine, port: int) -> None:
-    """Over the supervisor's death as well; off again when it is said so."""
+    """Over the supervisor's death and upgrade as well; off again when it is said so."""
     machine.activate(machine.sleeper("a"))
     expected = {"bind": "127.0.0.1", "port": port}
     assert expected == machine.ask("facts")["metrics"]
@@ -143,9 +143,20 @@ def test_it_is_off_until_somebody_asks_and_stays_where_it_is(machine: Machine, p
     machine.start()
     until(lambda: listens(port), "the next one")
     assert 200 == get(port)[0]
+    assert machine.ask("upgrade", agent=machine.ask("hello")["agent"])["ok"]
+    until(lambda: "going on as" in machine.supervisor_log(), "the upgrade")
+    until(lambda: answers(port), "the one after that")
     assert machine.ask("metrics", port=None)["ok"]
     assert not listens(port)
     assert None is machine.ask("facts")["metrics"]
+
+
+def answers(port: int, status: int = 200) -> bool:
+    """Whether with this status; False for one who hangs up on us."""
+    try:
+        return get(port)[0] == status
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def listens(port: int) -> bool:
@@ -188,9 +199,9 @@ def test_clients_that_say_nothing_disturb_nobody(machine: Machine, port: int) ->
     with ExitStack() as stack:
         for _ in range(MOST):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-        until(lambda: get(port)[0] == 503, "a refusal")
+        until(lambda: answers(port, 503), "a refusal")
         assert machine.ask("hello")["ok"]
-    until(lambda: get(port)[0] == 200, "room again")
+    until(lambda: answers(port), "room again")
     assert alive(pid)
     assert len(os.listdir(f"/proc/{pid}/fd")) < 50
 
