@@ -55,3 +55,25 @@ def test_a_machine_that_is_away_is_unknown_since_it_was_seen_last() -> None:
     assert "nothing is deployed on the machines that answer" == lines[0]
     assert lines[1].startswith("rover: unknown since 197")
     assert "drone: unknown; it has never answered this laptop" == lines[2]
+
+
+def test_priorities_are_shown_where_they_are_not_the_usual() -> None:
+    """Behind the cores, as the kernel has them; and what a node lacks, below."""
+    shown = io.StringIO()
+    fast = {"policy": "fifo", "priority": 50, "nice": 0}
+    kind = {"policy": "other", "priority": 0, "nice": 5}
+    plain = {"policy": "other", "priority": 0, "nice": 0}
+    lacking = "is scheduled as other, not as rr 1"
+    nodes = (
+        NodeStatus("flow", "base", "a", "running", cores=(3,), scheduling=fast),
+        NodeStatus("flow", "base", "b", "running", cores=(0, 1), scheduling=kind),
+        NodeStatus("flow", "base", "c", "running", scheduling=plain, shortfall=lacking),
+    )
+    show_status(Console(file=shown, soft_wrap=True), Status(nodes))
+    rows = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert [
+        "flow a base running 3 fifo 50",
+        "flow b base running 0-1 nice 5",
+        "flow c base running",
+        f"c@base {lacking}",
+    ] == rows[1:]
