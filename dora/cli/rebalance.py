@@ -16,6 +16,7 @@ from dora.cli.plan import show_plan
 from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
 from dora.compile.naming import deployment_name
 from dora.coordinator.deploy import deploy
+from dora.coordinator.measured import LOOKS
 from dora.coordinator.prepare import prepare
 from dora.coordinator.trials import hold_trials
 from dora.errors import DoraError
@@ -27,6 +28,15 @@ from dora.placement.traffic import told
 @files.flow_argument
 @files.name_option
 @click.option("--yes", is_flag=True, help="Move the nodes; without it nothing is changed.")
+@click.option(
+    "--watch",
+    "seconds",
+    type=click.FloatRange(min=1, max=3600),
+    default=LOOKS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to watch what nodes send; the longer, the better is it known.",
+)
 @files.confirm_timeout_option
 @files.window_option
 @files.no_rollback_option
@@ -36,6 +46,7 @@ async def command(
     flow: str,
     name: str | None,
     yes: bool,
+    seconds: float,
     confirm_timeout: float | None,
     window: float,
     no_rollback: bool,
@@ -61,7 +72,13 @@ async def command(
         if yes:
             await hold_trials(name, found.sessions)
         prepared = await prepare(
-            name, dataflow, fleet.inventory, found.sessions, out.event, moving=True
+            name,
+            dataflow,
+            fleet.inventory,
+            found.sessions,
+            out.event,
+            moving=True,
+            seconds=seconds,
         )
         assert prepared.gain is not None
         gain = prepared.gain

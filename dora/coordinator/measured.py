@@ -12,7 +12,7 @@ from dora.coordinator.rates import Look
 from dora.coordinator.status import status
 from dora.placement.traffic import DEFAULT_BYTES, Rate
 
-LOOKS = 4.0  # s between the two; nodes say about once a second how much they have sent
+LOOKS = 4.0  # s between the two, usually; nodes say about once a second how much they have sent
 
 
 def output_rates(before: Look, after: Look) -> dict[tuple[str, str], Rate]:
@@ -46,7 +46,7 @@ def usages(look: Look) -> dict[str, float]:
 
 
 async def measure(
-    name: str, sessions: Mapping[str, Session], seconds: float = LOOKS
+    name: str, sessions: Mapping[str, Session], seconds: float
 ) -> tuple[dict[tuple[str, str], Rate], dict[str, float]]:
     """`output_rates` and `usages` of what runs now of deployment `name`; takes `seconds`."""
     running = {

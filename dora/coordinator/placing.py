@@ -10,7 +10,7 @@ from deploy.inventory import Inventory
 from deploy.session import Session
 from dora.compile.cores import cores_left, usable
 from dora.compile.platforms import platforms_of
-from dora.coordinator.measured import LOOKS, measure
+from dora.coordinator.measured import measure
 from dora.dataflow.model import Dataflow, Node
 from dora.placement.gain import Gain, gain_of
 from dora.placement.groups import Situation
@@ -40,15 +40,16 @@ async def place_nodes(
     *,
     measuring: bool,
     moving: bool,
+    seconds: float,
     emit: Emit,
 ) -> Placed:
-    """`summary` is of what runs; `measuring`, `moving` as in `prepare`. Raises PlacementError."""
+    """`summary` is of what runs; the rest is as in `prepare`. Raises PlacementError."""
     current = where_nodes_are(summary) if summary else {}
     measured: dict[tuple[str, str], Rate] = {}
     usage: dict[str, float] = {}
     if moving or (measuring and current and not dataflow.nodes.keys() <= current.keys()):
-        emit(Measuring(LOOKS))
-        measured, usage = await measure(name, sessions)
+        emit(Measuring(seconds))
+        measured, usage = await measure(name, sessions, seconds)
     situation = situation_of(
         dataflow,
         tuple(inventory.machines.values()),

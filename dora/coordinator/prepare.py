@@ -28,6 +28,7 @@ from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
+from dora.coordinator.measured import LOOKS
 from dora.coordinator.placing import place_nodes
 from dora.coordinator.secrets import read_secrets, reference_key
 from dora.dataflow.model import Dataflow, Node
@@ -66,11 +67,12 @@ async def prepare(
     *,
     measuring: bool = False,
     moving: bool = False,
+    seconds: float = LOOKS,
 ) -> Prepared:
     """Places, compiles, builds and plans for the machines that answered.
 
-    With `measuring`, nodes that are new are placed by what the others are seen to send, which takes
-    some seconds. With `moving`, what runs is placed anew as well, if there is a real `gain`.
+    With `measuring`, nodes that are new are placed by what the others are seen to send within
+    `seconds`. With `moving`, what runs is placed anew as well, if there is a real `gain`.
     Raises PlacementError, DoraError or BuildError for what the files ask for and cannot be had,
     MachineError when a machine stops answering.
     """
@@ -88,6 +90,7 @@ async def prepare(
         summary,
         measuring=measuring,
         moving=moving,
+        seconds=seconds,
         emit=emit,
     )
     placement = placed.placement
