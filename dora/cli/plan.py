@@ -13,6 +13,7 @@ from rich.markup import escape
 from deploy.differences import texts
 from deploy.plan import Change, MachinePlan
 from deploy.survey import Survey
+from deploy.unit import SHARED
 from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.explained import explained_json, explanations, show_explained
@@ -20,6 +21,7 @@ from dora.cli.fleet import Fleet, exit_of, on_fleet
 from dora.cli.output import Output
 from dora.cli.progress import human_bytes
 from dora.cli.saved import installed
+from dora.cli.status import cores_text
 from dora.compile.naming import deployment_name
 from dora.coordinator import planfile, saved
 from dora.coordinator.contact import Contact
@@ -120,6 +122,7 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
                     {
                         "unit": it.unit,
                         "action": it.action,
+                        "cores": list(pinned_cores(prepared, row.machine, it.unit)),
                         "reasons": texts(it.reasons),
                         "details": [reason.to_json() for reason in it.reasons],
                     }
@@ -204,5 +207,17 @@ def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:
         why = placed.reason
     else:
         why = ""
+    cores = pinned_cores(prepared, row.machine, change.unit)
+    if cores and not any(reason.name == "cores" for reason in change.reasons):
+        why = "; ".join(filter(None, [why, f"cores {cores_text(cores)}"]))
     mark = MARKS.get(change.action, " ")
     return f"  {mark} {change.action:8}{change.unit:20} [dim]{escape(why)}[/dim]".rstrip()
+
+
+def pinned_cores(prepared: Prepared, machine: str, unit: str) -> tuple[int, ...]:
+    """Those that the unit is to be pinned to; () for one that is not, or that is to leave."""
+    profile = prepared.profiles.get(machine)
+    for it in profile.units if profile else ():
+        if it.name == unit and it.pin != SHARED:
+            return it.cores
+    return ()
