@@ -13,7 +13,9 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
                                           units: names}; current, booted, pending
     generation   deployment, number?      generation: as in its file | null; numbers: all there are;
                                           missing: store paths of it that are not here
-    status       deployment?              units: [state]; missing: of what is current, if one asked:
+    status       deployment?              units: [state], each with `before`, what it said of itself
+                                          some seconds before `status` ({text, seconds} | null);
+                                          missing: of what is current, if one asked:
                                           names of trees, and secrets/<deployment>/<reference>
     secret       deployment, name, value (base64); needs the lock
     secrets      deployment               names

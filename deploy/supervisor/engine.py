@@ -237,6 +237,12 @@ class Engine:
             "fingerprint": None if unit is None else unit.fingerprint,
         }
 
+    def before(self, key: Key) -> Optional[Dict[str, Any]]:
+        """What a unit said of itself some seconds before its `status`; None if nothing is known."""
+        slot = self.units.slots.get(key)
+        found = None if slot is None else slot.sayings.before(self._clock())
+        return None if found is None else found._asdict()
+
     def _restarts_at(self, slot: Slot) -> Optional[float]:
         """When a unit that ended is started again, in seconds since the epoch."""
         if slot.state is not State.BACKOFF or slot.deadline is None:
@@ -328,7 +334,7 @@ class Engine:
 
     def _said(self, key: Key, text: str) -> None:
         # Not worth a write of the journal each time: units say it again when it changes.
-        if self.units.said(key, text) and self._on_change is not None:
+        if self.units.said(key, text, self._clock()) and self._on_change is not None:
             self._on_change({key})
 
     def _stored(self, key: Key, name: str, descriptor: int) -> None:

@@ -156,7 +156,10 @@ class Operations:
 
     async def _status(self, request: Request, session: object) -> Answer:
         name = request.optional_name("deployment")
-        answer: Answer = {"units": self.engine.states(name)}
+        states = self.engine.states(name)
+        for state in states:
+            state["before"] = self.engine.before(Key(state["deployment"], state["name"]))
+        answer: Answer = {"units": states}
         if name is not None:
             generation = self.deployments.generation(name)
             answer["missing"] = [] if generation is None else self._missing(generation.profile)

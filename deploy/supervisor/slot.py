@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
 
 from deploy.malformed import checked
 from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Exit
+from deploy.supervisor.sayings import Sayings
 from deploy.unit import Unit
 
 Number = TypeVar("Number", int, float)
@@ -56,6 +57,7 @@ class Slot:
     exit: Optional[Exit] = None
     error: Optional[str] = None
     status: Optional[str] = None  # what the process last said of itself; whatever that means
+    sayings: Sayings = field(default_factory=Sayings)  # what it said lately; forgotten with us
     last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
     beat: Optional[float] = None  # when it last showed that it lives, since it is ready
     unwatched: bool = False  # its process wants no watchdog any more

@@ -29,6 +29,7 @@ from deploy.supervisor.actions import (
 )
 from deploy.supervisor.key import Key
 from deploy.supervisor.restart import Again, Exit, decide, mebibytes, returns_after
+from deploy.supervisor.sayings import Sayings
 from deploy.supervisor.slot import Slot, State, Step
 from deploy.unit import Unit
 
@@ -175,6 +176,7 @@ class Units:
             slot.window = now
         slot.error = None
         slot.status = None
+        slot.sayings = Sayings()
         slot.beat = None
         self._changed.add(key)
         if slot.wanted is not None and slot.wanted.readiness != "notify":
@@ -267,10 +269,13 @@ class Units:
         self._changed.add(key)
         return [Signal(key, slot.pid, signal.SIGKILL)]
 
-    def said(self, key: Key, text: str) -> bool:
+    def said(self, key: Key, text: str, now: float) -> bool:
         """The unit said what it is at. Whether that is news; nothing follows from it."""
         slot = self.slots.get(key)
-        if slot is None or slot.pid is None or slot.status == text:
+        if slot is None or slot.pid is None:
+            return False
+        slot.sayings.hear(text, now)
+        if slot.status == text:
             return False
         slot.status = text
         return True

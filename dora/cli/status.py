@@ -20,8 +20,8 @@ from dora.coordinator.status import NodeStatus, Status, status
 from dora.protocol.traffic import Traffic
 
 TITLES = [
-    *("DEPLOYMENT", "NODE", "MACHINE", "STATE", "PID", "SINCE", "RESTARTS", "DROPPED"),
-    *("CPU", "MEMORY", "CORES"),
+    *("DEPLOYMENT", "NODE", "MACHINE", "GEN", "STATE", "PID", "SINCE", "RESTARTS"),
+    *("IN/s", "OUT/s", "DROPPED", "LATE", "CPU", "MEMORY", "CORES"),
 ]
 COLOURS = {"running": "green", "failed": "red", "backoff": "red", "unknown": "yellow"}
 
@@ -113,11 +113,15 @@ def _table(console: Console, result: Status) -> None:
             row.deployment,
             f"[dim]{row.node}[/dim]" if row.infrastructure else row.node,
             row.machine,
+            str(row.generation or ""),
             f"[{colour}]{row.state}[/{colour}]",
             str(row.pid or ""),
             _age(row),
             str(row.restarts or ""),
+            f"{row.rates.received:.3g}" if row.rates else "",
+            f"{row.rates.sent:.3g}" if row.rates else "",
             str(row.traffic.dropped or "") if row.traffic else "",
+            _late(row),
             "" if row.cpu is None else f"{row.cpu:.0%}",
             _memory(row),
             cores_text(row.cores) + _scheduling(row),
@@ -132,6 +136,13 @@ def _table(console: Console, result: Status) -> None:
             console.print(f"[yellow]{row.node}@{row.machine} {escape(row.shortfall)}[/yellow]")
         if row.error:
             console.print(f"[dim]{row.node}@{row.machine}:[/dim] {escape(row.error)}")
+
+
+def _late(row: NodeStatus) -> str:
+    """How late the latest of the calls came to its end that missed their deadlines."""
+    operators = row.traffic.operators.values() if row.traffic else ()
+    worst = max((it.lateness_max for it in operators if it.misses), default=0)
+    return f"{worst / 1000:.3g} ms" if worst else ""
 
 
 def _age(row: NodeStatus) -> str:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dora.coordinator.pace import per_second
 from dora.coordinator.status import NodeStatus
 from dora.protocol.traffic import OperatorTraffic, Traffic
 
@@ -98,10 +99,10 @@ def _row(node: NodeStatus, seconds: float, before: Traffic | None) -> Row:
         node.state,
         cpu=node.cpu,
         rss=node.rss,
-        received=_rate(before, now, "received", seconds),
-        sent=_rate(before, now, "sent", seconds),
+        received=per_second(before, now, "received", seconds),
+        sent=per_second(before, now, "sent", seconds),
         dropped=now.dropped if now else None,
-        drops=_rate(before, now, "dropped", seconds),
+        drops=per_second(before, now, "dropped", seconds),
         restarts=node.restarts,
         misses=sum(it.misses for it in now.operators.values()) if now and now.operators else None,
     )
@@ -111,16 +112,16 @@ def _operators(node: NodeStatus, seconds: float, before: Traffic | None) -> Iter
     assert node.traffic is not None
     for name, now in node.traffic.operators.items():
         past: OperatorTraffic | None = before.operators.get(name) if before else None
-        busy = _rate(past, now, "run_time", seconds)
+        busy = per_second(past, now, "run_time", seconds)
         yield Row(
             node.deployment,
             node.machine,
             node.node,
             name,
             now.state,
-            received=_rate(past, now, "received", seconds),
+            received=per_second(past, now, "received", seconds),
             dropped=now.dropped,
-            drops=_rate(past, now, "dropped", seconds),
+            drops=per_second(past, now, "dropped", seconds),
             restarts=now.restarts,
             depth=now.depth,
             misses=now.misses,
@@ -128,11 +129,3 @@ def _operators(node: NodeStatus, seconds: float, before: Traffic | None) -> Iter
             busy=None if busy is None else busy / 1e6,
             longest=now.run_max / 1e6,
         )
-
-
-def _rate(before: object, now: object, field: str, seconds: float) -> float | None:
-    """How much the count `field` grew in a second; None if one of the two is missing."""
-    if before is None or now is None or seconds <= 0:
-        return None
-    grown: int = getattr(now, field) - getattr(before, field)
-    return grown / seconds if grown >= 0 else None

@@ -12,6 +12,7 @@ from deploy.errors import MachineError, Refused
 from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
+from dora.coordinator.pace import Rates, rates
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.traffic import Traffic
 
@@ -42,6 +43,7 @@ class NodeStatus:
     memory_limit: int | None = None
     cpu: float | None = None  # a share of one core
     traffic: Traffic | None = None  # since the process started; None if it has not said
+    rates: Rates | None = None  # lately; None if it has not said enough
     reason: str | None = None  # of its placement
     infrastructure: bool = False  # a router, not a node of the flow file
 
@@ -183,6 +185,7 @@ async def holds_of(session: Session) -> Holds:
 def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
     if state is None:
         return {"state": "unknown", "error": "no supervisor runs there"}
+    traffic = _traffic(state.get("status"))
     return {
         "state": state["state"],
         "pid": state.get("pid"),
@@ -196,8 +199,15 @@ def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
         "exit": state.get("exit"),
         "last_lines": tuple(state.get("last_lines") or ()),
         **{name: state.get(name) for name in ("rss", "memory_peak", "memory_limit", "cpu")},
-        "traffic": _traffic(state.get("status")),
+        "traffic": traffic,
+        "rates": _lately(state.get("before"), traffic),
     }
+
+
+def _lately(before: Mapping[str, Any] | None, now: Traffic | None) -> Rates | None:
+    if before is None or now is None or (then := _traffic(before["text"])) is None:
+        return None
+    return rates(then, now, before["seconds"])
 
 
 def _traffic(text: str | None) -> Traffic | None:
