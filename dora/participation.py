@@ -93,6 +93,9 @@ class Participation:
             self._control = ControlPipe.from_environment()
             if self._control is not None and self._layers.shm is not None:
                 self._layers.shm.heed(self._control.fileno(), self._asked_to_stop)
+            if self._control is not None and any(it.shared for it in config.outputs.values()):
+                zenoh: Any = self._layers.get("zenoh")
+                zenoh.heed(self._asked_to_stop)
             notify_ready()
             if PARENT in os.environ:
                 die_with(int(os.environ[PARENT]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dora.communication.distribution import Share
 from dora.communication.inbox import capacity
 from dora.communication.zenoh.joined import Closings
@@ -27,6 +29,7 @@ class ZenohLayer:
         self._socket = socket
         self.session = open_session(client_settings(socket), NODE_RUNTIME)
         self._open: list[ZenohPublisher | ZenohSubscription | ReplicaSubscription] = []
+        self._is_over: Callable[[], bool] = lambda: False
         self._closed = False
 
     def __repr__(self) -> str:
@@ -48,7 +51,7 @@ class ZenohLayer:
             dataflow, node, output = route.split("/", 2)
             replica = int(node.rpartition(".")[2]) if replica_of else 0
             named = f"{dataflow}/{replica_of or node}/{output}"
-            sharing = SharedPublisher(self.session, named, replica)
+            sharing = SharedPublisher(self.session, named, replica, lambda: self._is_over())
         publisher = ZenohPublisher(self.session, route, priority, cache, sharing)
         self._open.append(publisher)
         return publisher
@@ -105,6 +108,10 @@ class ZenohLayer:
             )
         self._open.append(subscription)
         return subscription
+
+    def heed(self, is_over: Callable[[], bool]) -> None:
+        """From now on nobody waits for replicas any more once `is_over`."""
+        self._is_over = is_over
 
     def close(self) -> None:
         if self._closed:

@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,9 +62,13 @@ def token(route: str, lane: str, terms: Terms) -> str:
 
 
 class SharedPublisher:
-    """`replica`: which one the node is, if it is one; `route` then has the node's name."""
+    """`replica`: which one the node is, if it is one; `route` then has the node's name. `is_over`:
+    whether nobody is to wait for replicas any more."""
 
-    def __init__(self, session: zenoh.Session, route: str, replica: int) -> None:
+    def __init__(
+        self, session: zenoh.Session, route: str, replica: int, is_over: Callable[[], bool]
+    ) -> None:
+        self._is_over = is_over
         self._session: Any = session
         self._route = route
         self._sender = sender = secrets.token_hex(8)
@@ -97,10 +101,11 @@ class SharedPublisher:
         return f"<SharedPublisher of {self._route}: {list(self._groups.values())}>"
 
     def send(self, header: bytes, payload: bytes | bytearray, metadata: Mapping[str, Any]) -> None:
-        """Waits while all replicas of a group that asked for backpressure have enough."""
+        """Waits while all replicas of a group that asked for backpressure have enough. Once it is
+        asked to leave, what there is no room for is dropped, as `put` does."""
         with self._state:
             for sharing in self._groups.values():
-                while sharing.full and not self._closed:
+                while sharing.full and not (self._closed or self._is_over()):
                     self._state.wait(_LOOK)
                 sharing.put((header, payload), key_of(metadata, sharing.key))
         self._pump()
