@@ -111,18 +111,22 @@ class Unit:
     memory: int = 0  # bytes that its processes may use together before they are killed; 0: any
     log_size: int = 0  # bytes after which its log is put aside; 0: as the supervisor likes
     log_files: int = 1  # that were put aside and are kept
+    # Seconds for which it runs on after this machine was heard of last, because another machine may
+    # start it then (see `deploy.supervisor.lease`); 0: for ever.
+    lease: float = 0.0
 
     @property
     def fingerprint(self) -> str:
         """Equal exactly when the process need not be restarted: everything about it is equal, but
         for how others judge its health, its rank among others, how much of its log is kept, and
-        what it takes over while it runs, and whether others may have its cores."""
+        what it takes over while it runs, whether others may have its cores, and its lease."""
         data = self.to_json()
         data.pop("health", None)
         data.pop("pin", None)
         data.pop("rank", None)
         data.pop("log_size", None)
         data.pop("log_files", None)
+        data.pop("lease", None)
         reload = data.pop("reload", None)
         if reload is not None:
             trees = reload.split("/")
@@ -164,6 +168,7 @@ class Unit:
             "log_size",
             "realtime",
             "nice",
+            "lease",
         ):
             if not data[name]:
                 del data[name]
@@ -207,6 +212,7 @@ class Unit:
             raise ValueError(f"nice is a whole number from -20 to 19, not {unit.nice!r}")
         _number(unit.start_timeout)
         _number(unit.watchdog)
+        _number(unit.lease)
         names = [socket.name for socket in unit.sockets]
         if len(names) != len(set(names)) or len(names) > MOST_SOCKETS:
             raise ValueError(f"sockets need different names, at most {MOST_SOCKETS}: {names!r}")

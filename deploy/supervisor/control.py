@@ -34,7 +34,8 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
                                           until the lock and the trial that follows are over
     unclaim      deployment; needs the lock    it is not going to be switched after all
     activate     deployment, profile, creator, expected (hash | null), confirm_timeout?, revision?,
-                 note?; needs the lock; claims if it is not claimed and some process changes
+                 note?, mark? (as in `lease`); needs the lock; claims if it is not claimed and some
+                 process changes
                                           number, previous (what it would go back to), pending |
                                           null, started, restarted, stopped, kept
     confirm      deployment, number       what is on trial stays. Needs no lock
@@ -46,6 +47,11 @@ One JSON object per line each way. A request is `{"op": ..., fields}`; its reply
     restart      deployment, unit, force?
     reload       deployment, unit, what   reloaded: true, false if the unit goes on as it is, null
                                           if it does not listen or does not answer in time
+    lease        deployment, mark?, owner?    renews the leases of its units, as of the moment when
+                                          this machine answered `mark`. With `owner` this connection
+                                          keeps them, and nobody else may until it ends or says
+                                          nothing for 10 s    mark, lease (the shortest, seconds |
+                                          null), holder ({owner, since} | null)
     metrics      port (null), bind        metrics: {bind, port} | null: where figures of all units
                                           are served by HTTP from now on, also after a reboot
     watch        deployment?              lines without end: the first has `units` with all states,
@@ -71,9 +77,9 @@ With a `confirm_timeout` (seconds) an activated generation is on trial: unless i
 that time, the machine goes back to `previous` by itself, or to nothing.
 Codes: bad_request, unknown_op, too_long, locked (with owner, since), not_locked, stale (with hash),
 cores_taken (with clashes: others are pinned to cores of the profile), metrics (nobody can listen
-there), held (with holds), updating (it cannot be paused while it is switched), missing_paths (with
-paths), unknown (no such deployment or unit), gone_back (with current), not_pending (with current),
-upgrade_failed, io, internal.
+there), held (with holds), updating (it cannot be paused while it is switched), leased (with owner,
+since), missing_paths (with paths), unknown (no such deployment or unit), gone_back (with current),
+not_pending (with current), upgrade_failed, io, internal.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from deploy.supervisor.journal import Journal, find_orphans, takeover
 from deploy.supervisor.key import Key
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import AGENT_HASH, Layout
+from deploy.supervisor.leasing import Leasing
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.locks import Locks
 from deploy.supervisor.metrics import Metrics
@@ -36,7 +37,7 @@ from deploy.supervisor.operations import Operations
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Slot
 from deploy.supervisor.sockets import Place
-from deploy.supervisor.switch import Switch
+from deploy.supervisor.switch import Switch, moment
 from deploy.supervisor.updates import Updates
 from deploy.unit import Unit
 
@@ -121,6 +122,7 @@ class Daemon:
             units=lambda: [key for key, slot in self._engine.units.slots.items() if slot.pid],
             clock=time.time,
         )
+        self._leasing = Leasing(self._engine, self.layout, now=moment)
         self._metrics = Metrics(self.layout, self._engine, self.agent)
         self._operations = Operations(
             self._engine,
@@ -129,10 +131,12 @@ class Daemon:
             locks,
             self._updates,
             self._metrics,
+            self._leasing,
             agent=self.agent,
             upgrade=self._upgrade,
             stay=self._stay,
         )
+        self._leasing.recall()  # first: nothing starts whose lease is over
         self._adopt()
         self._updates.take_over(filter(self._pending, self._deployments.names()))
         self._listener = self._listen()
@@ -149,6 +153,7 @@ class Daemon:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._leasing.close()
         self._switch.close()
         self._updates.close()
         self._engine.leave()
@@ -284,6 +289,7 @@ class Daemon:
         loop.call_later(0.05, self._become, argv)
 
     def _become(self, argv: List[str]) -> None:
+        self._leasing.close()
         notify, sockets = self._engine.prepare_exec()
         os.set_inheritable(self._lock, True)
         self._listener.set_inheritable(True)
@@ -296,6 +302,7 @@ class Daemon:
             os.set_inheritable(self._lock, False)
             self._listener.set_inheritable(False)
             self._engine.keep()
+            self._leasing.recall()
 
 
 def as_they_are(deployment: str, slots: Sequence[Slot]) -> Tuple[int, List[Unit]]:
@@ -334,6 +341,6 @@ def _try(argv: List[str]) -> subprocess.CompletedProcess[bytes]:
 
 def _empty(layout: Layout) -> None:
     """Removes what the supervisor keeps in `run`, but for its lock."""
-    for path in (layout.journal, layout.supervisor_log, layout.updates):
+    for path in (layout.journal, layout.supervisor_log, layout.updates, layout.leases):
         remove(path)
     shutil.rmtree(str(layout.notifications), ignore_errors=True)

@@ -43,6 +43,7 @@ from deploy.supervisor.exits import Exits
 from deploy.supervisor.journal import Journal
 from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
+from deploy.supervisor.lease import OVER
 from deploy.supervisor.logkeeper import LogKeeper
 from deploy.supervisor.notify import Notifications
 from deploy.supervisor.proc import cores_of
@@ -182,6 +183,25 @@ class Engine:
         finally:
             self._reloads.pop(key, None)
 
+    def renew(self, deployment: str, age: float) -> None:
+        """Somebody has answered what this machine said `age` seconds ago (see `lease`)."""
+        now = self._clock()
+        self._perform(self.units.renew(deployment, now - age, now))
+
+    def foresee(self, deployment: str, age: float) -> None:
+        """As `renew`, for what is activated next: what is there now is not started for it."""
+        self.units.leases.renew(deployment, self._clock() - age)
+
+    def heard(self) -> Dict[str, float]:
+        """Deployment -> how many seconds ago the word was said that was answered last."""
+        now = self._clock()
+        return {name: now - heard for name, heard in self.units.leases.heard.items()}
+
+    def slept(self, seconds: float) -> None:
+        """The machine was asleep for so long: leases went on."""
+        self.units.leases.slept(seconds)
+        self._perform(self.units.tick(self._clock()))
+
     def on_trial(self, deployment: str, trial: Optional[Pending]) -> None:
         """Which generation of the deployment is on trial, if one is: its units' health commands
         are run."""
@@ -212,6 +232,7 @@ class Engine:
         check = self.examiner.check(key)
         cores = [] if slot.pid is None else cores_of(slot.pid)
         scheduling = None if slot.pid is None else scheduling_of(slot.pid)
+        withheld = slot.withheld and slot.state is State.WAITING
         settled = slot.pid is not None and self._clock() - slot.born >= SETTLED
         return {
             "deployment": key.deployment,
@@ -222,7 +243,7 @@ class Engine:
             "restarts_at": self._restarts_at(slot),
             "restarts": slot.restarts,
             "exit": None if slot.exit is None else slot.exit.to_json(),
-            "error": slot.error,
+            "error": slot.error or (OVER if withheld else None),
             "status": slot.status,
             "last_lines": list(slot.last_lines),
             "cores": cores,

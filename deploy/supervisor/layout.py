@@ -109,6 +109,11 @@ class Layout:
         return self.run / "updates.lock"
 
     @property
+    def leases(self) -> Path:
+        """When this machine was heard of last, by deployments."""
+        return self.run / "leases.json"
+
+    @property
     def notifications(self) -> Path:
         return self.run / ".notify"
 

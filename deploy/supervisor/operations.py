@@ -14,6 +14,7 @@ from deploy.supervisor.control import Refusal, Request, bad
 from deploy.supervisor.deployments import Deployments, Unreadable
 from deploy.supervisor.engine import Engine
 from deploy.supervisor.key import Key
+from deploy.supervisor.leasing import Leasing
 from deploy.supervisor.locks import EVERYTHING, Locks
 from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.pinning import clashes
@@ -34,6 +35,7 @@ RESERVED = (  # in `run`
     "supervisor.log",
     "units.json",
     "updates.lock",
+    "leases.json",
 )
 
 
@@ -48,6 +50,7 @@ class Operations:
         locks: Locks,
         updates: Updates,
         metrics: Metrics,
+        leasing: Leasing,
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
@@ -60,6 +63,7 @@ class Operations:
         self.switch = switch
         self.locks = locks
         self.updates = updates
+        self.leasing = leasing
         self._agent = agent
         self._upgrade = upgrade
         self._stay = stay
@@ -86,6 +90,7 @@ class Operations:
             "stop": self._stop,
             "restart": self._restart,
             "reload": self._reload,
+            "lease": self._lease,
             "upgrade": self._do_upgrade,
             "metrics": metrics.answer,
             **Updating(updates, locks).table,
@@ -234,6 +239,9 @@ class Operations:
         running = {key.unit for key, slot in slots if key.deployment == name and slot.pid}
         if not self.updates.claimed(name) and disturbs(before, profile.units, running):
             self.updates.claim(name)
+        mark = request.optional_text("mark")
+        if mark is not None:
+            self.leasing.foresee(name, mark)
         activation = self.switch.activate(
             profile, creator, confirm_timeout=confirm_timeout, revision=revision, note=note
         )
@@ -356,6 +364,23 @@ class Operations:
         except KeyError:
             error = f"no unit {key.unit!r} in deployment {key.deployment!r}"
             raise Refusal("unknown", error) from None
+
+    async def _lease(self, request: Request, session: object) -> Answer:
+        name, mark = request.name("deployment"), request.optional_text("mark")
+        owner = request.optional_text("owner")
+        if owner is not None:
+            self.leasing.hold(name, session, owner)
+        if mark is not None:
+            self.leasing.renew(name, mark)
+        holder = self.leasing.holder(name)
+        slots = self.engine.units.slots.items()
+        units = [slot.wanted for key, slot in slots if key.deployment == name]
+        leases = [unit.lease for unit in units if unit is not None and unit.lease]
+        return {
+            "mark": self.leasing.mark(),
+            "lease": min(leases, default=None),
+            "holder": None if holder is None else holder.to_json(),
+        }
 
     async def _do_upgrade(self, request: Request, session: object) -> Answer:
         await self._upgrade(request.text("agent"), request.optional_text("python"))

@@ -51,6 +51,7 @@ class Session:
             return  # the client went, or reads nothing
         finally:
             self._operations.locks.release_all(self)
+            self._operations.leasing.release_all(self)
             if self._writer.transport.get_write_buffer_size() > 0:
                 self._writer.transport.abort()  # who does not read is not waited for
             else:

@@ -65,6 +65,7 @@ class Slot:
     excess: Optional[Tuple[int, int]] = None  # it is killed for bytes used, and allowed
     answer_by: Optional[float] = None  # when a unit that nobody heard is taken as ready
     again: bool = False  # somebody asked for a restart
+    withheld: bool = False  # its lease is over: it must not run
     done: bool = False  # its deployment has done its work: it ends, and is not started again
     leave_by: Optional[float] = None  # when it is asked to leave even if those before it are there
     step: Optional[Step] = None
@@ -82,7 +83,8 @@ class Slot:
     @property
     def doomed(self) -> bool:
         """Whether a process is there that must leave."""
-        return self.pid is not None and (self.again or self.done or not self.same)
+        unwanted = self.again or self.done or self.withheld
+        return self.pid is not None and (unwanted or not self.same)
 
     @property
     def leaving(self) -> bool:
@@ -125,7 +127,8 @@ class Slot:
         """Whether units of a higher order need not wait for this one any more."""
         if self.wanted is None:
             return True
-        return self.late or self.state in (State.RUNNING, State.ENDED, State.FAILED)
+        over = self.state in (State.RUNNING, State.ENDED, State.FAILED)
+        return over or self.late or self.withheld
 
     @property
     def start_deadline(self) -> Optional[float]:

@@ -28,6 +28,7 @@ from deploy.supervisor.actions import (
     Spawn,
 )
 from deploy.supervisor.key import Key
+from deploy.supervisor.lease import KILL_AFTER, TERM_AFTER, Leases
 from deploy.supervisor.restart import Again, Exit, decide, mebibytes, returns_after
 from deploy.supervisor.sayings import Sayings
 from deploy.supervisor.slot import Slot, State, Step
@@ -54,6 +55,7 @@ class Units:
     def __init__(self) -> None:
         self.slots: Dict[Key, Slot] = {}
         self.departed: Dict[Key, Slot] = {}  # the last of those that went, until they come again
+        self.leases = Leases()
         self._changed: Set[Key] = set()
         self._unclear: Set[str] = set()  # deployments that were restored, and not activated yet
 
@@ -165,6 +167,11 @@ class Units:
                 slot.answer_by = None if slot.ready else now + ANSWER
                 actions.append(AskStatus(slot.key))
         return actions
+
+    def renew(self, deployment: str, heard: float, now: float) -> List[Action]:
+        """Somebody has answered what this machine said at `heard`."""
+        self.leases.renew(deployment, heard)
+        return self._advance(now)
 
     # what happened
 
@@ -347,6 +354,7 @@ class Units:
         times += [slot.watchdog_deadline for slot in self.slots.values()]
         times += [slot.answer_by for slot in self.slots.values()]
         times += [slot.leave_by for slot in self.slots.values() if slot.step is None]
+        times += [self.leases.end(slot) for slot in self.slots.values() if not slot.withheld]
         return min((time for time in times if time is not None), default=None)
 
     def gone(self, deployment: str) -> bool:
@@ -426,12 +434,14 @@ class Units:
         self._changed.add(slot.key)
         if slot.step is None:
             slot.step = Step.ASKED
-            slot.deadline = now + policy.term_after
+            within = TERM_AFTER if slot.withheld else policy.term_after
+            slot.deadline = now + min(policy.term_after, within)
             slot.move(State.STOPPING, now)
             return [AskToStop(slot.key)]
         if slot.step is Step.ASKED:
             slot.step = Step.TERMED
-            slot.deadline = now + policy.kill_after
+            within = KILL_AFTER if slot.withheld else policy.kill_after
+            slot.deadline = now + min(policy.kill_after, within)
             return [Signal(slot.key, slot.pid, signal.SIGTERM)]
         if slot.step is Step.TERMED:
             slot.error = "did not react to SIGTERM and was killed"
@@ -442,6 +452,8 @@ class Units:
     def _advance(self, now: float) -> List[Action]:
         """Starts and stops whose turn has come."""
         actions: List[Action] = []
+        for slot in self.slots.values():
+            self._hold_to_lease(slot, now)
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].rank):
             if key.deployment in self._unclear:
                 continue
@@ -451,7 +463,7 @@ class Units:
                 continue
             peers = [peer for other, peer in self._of(key.deployment) if other != key]
             if slot.doomed and slot.step is None:
-                if not self._kept(slot, peers, now):
+                if slot.withheld or not self._kept(slot, peers, now):
                     actions += self._climb(slot, now)
             elif slot.state is State.BACKOFF:
                 if slot.deadline is not None and now >= slot.deadline:
@@ -461,9 +473,22 @@ class Units:
                 # What leaves may hold a camera, a port or a socket that what comes will need.
                 leaving = any(peer.leaving for peer in peers)
                 held = any(not peer.settled and peer.order < slot.order for peer in peers)
-                if not leaving and not held:
+                if not leaving and not held and not slot.withheld:
                     actions.append(self._spawn(slot, now))
         return actions
+
+    def _hold_to_lease(self, slot: Slot, now: float) -> None:
+        end = self.leases.end(slot)
+        over = end is not None and now >= end
+        if over is slot.withheld:
+            return
+        slot.withheld = over
+        self._changed.add(slot.key)
+        if over and slot.state is State.BACKOFF:
+            self._begin(slot, now)
+        elif over and slot.step in (Step.ASKED, Step.TERMED) and slot.deadline is not None:
+            within = TERM_AFTER if slot.step is Step.ASKED else KILL_AFTER
+            slot.deadline = min(slot.deadline, now + within)  # it was leaving with more time
 
     def _kept(self, slot: Slot, peers: Iterable[Slot], now: float) -> bool:
         """Whether one that is to leave stays yet, for others that leave before it. Those of a

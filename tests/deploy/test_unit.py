@@ -53,6 +53,13 @@ def test_who_else_may_have_its_cores_needs_no_restart() -> None:
     assert shared.fingerprint == replace(shared, pin=EXCLUSIVE).fingerprint
 
 
+def test_another_lease_needs_no_restart() -> None:
+    """Nor does none; and a unit from before there were leases is what it was."""
+    assert UNIT.fingerprint == replace(UNIT, lease=5.0).fingerprint
+    assert "lease" not in UNIT.to_json()
+    assert 5.0 == Unit.from_json(replace(UNIT, lease=5.0).to_json()).lease
+
+
 def test_render_fills_in_what_only_the_machine_knows() -> None:
     """`$$` is a dollar; a name that is not given is an error."""
     rendered = UNIT.render({"root": "/r", "run": "/tmp/run"})
