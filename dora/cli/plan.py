@@ -200,7 +200,7 @@ def _quality(quality: Quality) -> dict[str, str]:
 
 
 def _line(prepared: Prepared, row: MachinePlan, change: Change) -> str:
-    placed = prepared.placement.assignments.get(change.unit)
+    placed = prepared.placement.of_unit(change.unit)
     if change.reasons:
         why = ", ".join(texts(change.reasons))
     elif placed and placed.machine == row.machine:

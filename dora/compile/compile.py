@@ -262,7 +262,7 @@ def summarise(
         nodes={
             it.node.id: NodeSummary(
                 machine=it.machine,
-                reason=placement.assignments[it.of.id].reason,
+                reason=(placement.of_unit(it.node.id) or placement[it.of.id]).reason,
                 inputs={key: str(wired.source) for key, wired in it.of.all_inputs.items()},
                 outputs=it.of.all_outputs,
                 restart=it.of.restart.policy,

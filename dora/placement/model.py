@@ -32,6 +32,19 @@ class Placement(Mapping[str, Assignment]):
     def __len__(self) -> int:
         return len(self.assignments)
 
+    def of_unit(self, unit: str) -> Assignment | None:
+        """Of a node, or of one of its replicas by its own name."""
+        if unit in self.assignments:
+            return self.assignments[unit]
+        node, _, number = unit.rpartition(".")
+        machines = self.replicas.get(node, ())
+        if not number.isdigit() or not 1 <= int(number) <= len(machines):
+            return None
+        first, machine = self.assignments[node], machines[int(number) - 1]
+        if machine == first.machine:
+            return first
+        return Assignment(machine, f"{node} is spread over machines")
+
     @property
     def machines(self) -> dict[str, str]:
         """Node -> machine."""

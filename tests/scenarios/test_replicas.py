@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "replicas" / "flow.yml"
 
 SOURCE = """
 from dora import Node
@@ -134,3 +140,17 @@ def test_scaling_under_load_loses_nothing(
     end = told()
     assert 0 == end["wrong"]
     assert sum(end["by"].values()) == end["count"]
+
+
+def test_the_example_counts_every_frame() -> None:
+    """Two detectors share them; none is missing, none out of order, and all end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dora.cli", "run", EXAMPLE],
+        env={**os.environ, "FRAMES": "200", "SECONDS_PER_FRAME": "0.001"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    last = done.stdout.splitlines()[-1]
+    assert re.search(r"200 frames \(1: [1-9]\d*, 2: [1-9]\d*\), 0 out of order", last), done.stdout

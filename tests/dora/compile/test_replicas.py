@@ -103,6 +103,8 @@ def test_spread_replicas_speak_over_zenoh(tmp_path: Path) -> None:
     assert ("a", "b") == placement.replicas["detect"]
     wiring = edges(dataflow, placement.machines, placement.scattered)
     assert {"zenoh"} == {edge.layer for edge in wiring}
+    second, none = placement.of_unit("detect.2"), placement.of_unit("detect.3")
+    assert (Assignment("b", "detect is spread over machines"), None) == (second, none)
     assert {"a", "b"} == crossing(wiring, placement.machines, placement.replicas)
     camera = units(compiled(tmp_path, "{replicas: 2, spread: true}"))["camera"].unit
     config = NodeConfig.from_text(camera.env[NODE_CONFIG].replace("$$", "$"))
