@@ -97,8 +97,11 @@ told()
         "first",
         PROVIDED
         + """
-import asyncio
-node = Node()
+import abc, asyncio
+class Mine(Node, metaclass=abc.ABCMeta):
+    pass
+node = Mine()
+assert isinstance(node, Mine)
 node.send_output("number", b"x", {"last": False})
 assert [120] == node.next()["value"].to_pylist()
 assert b"raw" == bytes(asyncio.run(node.recv_async())["value"].to_pylist())
