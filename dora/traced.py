@@ -29,7 +29,8 @@ else:
 def trace(node: Node, spans: Spans) -> None:
     """From now on the node's messages have spans."""
     kind = type(node)
-    made = type(kind)(kind.__name__, (Traced, kind), {"__module__": kind.__module__})
+    metaclass: Any = type(kind)
+    made = metaclass(kind.__name__, (Traced, kind), {"__module__": kind.__module__})
     node.__class__ = made
     node.__dict__.update(_spans=spans, _handled=None)
     atexit.register(_rest, weakref.ref(node))  # before the provider's: it was there first
