@@ -3,6 +3,10 @@
 Small problems beside the best of all placements; large ones beside METIS (`pip install pymetis`)
 and beside taking the first machine that matches, as dora-rs does. All of them keep to the same
 capacities and wishes, and are judged by the same function.
+
+With --lan, instead, a flow that runs: three robots in network namespaces, one of them with a slow
+link, and what arrives over it as we place the flow and as the first machine that matches does.
+Needs root.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.placing.cases import KINDS, best_of_all, first_match, large, small, traffic
+from benchmarks.placing.running import compare_running
 from dora.placement.problem import violations
 from dora.placement.solve import solve
 
@@ -30,8 +35,12 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=1000, help="nodes of a large problem")
     parser.add_argument("--hosts", type=int, default=50, help="its machines")
     parser.add_argument("--seeds", type=int, default=2, help="large problems of each kind")
+    parser.add_argument("--lan", action="store_true", help="a running flow and a slow link instead")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of counting there, each")
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
+    if given.lan:
+        return 0 if compare_running(console, given.seconds) else 1
     good = compare_small(console, given.cases)
     good = compare_large(console, given.items, given.hosts, given.seeds) and good
     return 0 if good else 1
