@@ -142,6 +142,7 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
                 "to": f"{it.consumer}/{it.input}",
                 "layer": it.layer,
                 **(_quality(it.quality) if it.layer == "zenoh" else {}),
+                **({"link": "direct"} if it.direct else {}),
             }
             for it in prepared.wiring
         ],
@@ -190,6 +191,7 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
         console.print("[bold]edges[/bold]")
         for edge in prepared.wiring:
             said = [it for it in _quality(edge.quality).values() if it not in ("drop", "normal")]
+            said += ["direct"] if edge.direct else []
             how = f" [dim]{', '.join(said)}[/dim]" if said and edge.layer == "zenoh" else ""
             line = f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}"
             console.print(f"{escape(line)}{how}")

@@ -49,7 +49,7 @@ class Layers:
 
     def subscribe(self, route: str, wired: InputConfig) -> Subscription:
         """Raises like `get`."""
-        layer: Any = self.get(wired.layer)
+        layer: Any = self._at(wired.at) if wired.at else self.get(wired.layer)
         options: dict[str, Any] = {"cache": wired.cache} if wired.layer == "zenoh" else {}
         if wired.share:
             options["share"] = Share(wired.share, self._config.node, wired.key)
@@ -58,6 +58,16 @@ class Layers:
             route, wired.queue_size, wired.queue_policy, **options
         )
         return subscription
+
+    def _at(self, router: str) -> Layer:
+        """Other machines' routers, each with a session of its own."""
+        if router not in self._open:
+            if self._config.links is None:
+                raise DoraError(f"${NODE_CONFIG} has no `links`, and an input is to be read there")
+            from dora.communication.zenoh.layer import ZenohLayer
+
+            self._open[router] = ZenohLayer(router, self._config.links)
+        return self._open[router]
 
     @property
     def shm(self) -> ShmLayer | None:

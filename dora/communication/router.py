@@ -7,7 +7,6 @@ local nodes that died without a word (`departures`).
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import queue
@@ -71,17 +70,7 @@ def router_settings(config: RouterConfig) -> dict[str, Any]:
         },
     }
     if config.key:
-        link["tls"] = {
-            "root_ca_certificate_base64": _base64(config.authorities),
-            "enable_mtls": True,
-            "listen_private_key": config.key,
-            "listen_certificate": config.certificate,
-            "connect_private_key": config.key,
-            "connect_certificate": config.certificate,
-            # Addresses may change (DHCP); the authorities are one for each machine, so that a
-            # certificate under one of them is as good as a name.
-            "verify_name_on_connect": False,
-        }
+        link["tls"] = zenoh.mutual_tls(config.key, str(config.certificate), config.authorities)
     return {
         "mode": "router",
         "metadata": {"name": config.machine},
@@ -108,10 +97,6 @@ def router_settings(config: RouterConfig) -> dict[str, Any]:
             "shared_memory": {"enabled": False},
         },
     }
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 class Router:

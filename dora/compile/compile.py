@@ -19,7 +19,7 @@ from dora.compile import cores, dataplane, measures
 from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
 from dora.compile.replicas import Instance, instances
-from dora.compile.wiring import Edge, edges, inputs, layers_of, outputs
+from dora.compile.wiring import Edge, dialled, edges, inputs, layers_of, outputs
 from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
@@ -32,7 +32,7 @@ from dora.protocol.config import (
     NodeConfig,
 )
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary, RouterSummary
-from dora.protocol.router import ROUTER_CONFIG
+from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 DEFAULT_START_TIMEOUT = 60.0  # seconds for a node to be ready; first starts compile their imports
 
@@ -84,7 +84,15 @@ def compile_dataflow(
         nodes = [it for it in instances(dataflow, placement) if it.machine == machine]
         if nodes:
             machines[machine] = _machine(
-                name, dataflow, nodes, site, routers, wiring, packaging, summary.to_text()
+                name,
+                dataflow,
+                nodes,
+                site,
+                {node: routers[at] for node, at in placement.machines.items() if at in routers},
+                dataplane.router_config(name, site.machine, site.facts, routers),
+                wiring,
+                packaging,
+                summary.to_text(),
             )
     return Deployment(name=name, machines=machines)
 
@@ -94,7 +102,8 @@ def _machine(
     dataflow: Dataflow,
     nodes: list[Instance],
     site: Site,
-    routers: Mapping[str, RouterSummary],
+    router_of: Mapping[str, RouterSummary],
+    router: RouterConfig,
     wiring: Sequence[Edge],
     packaging: Packaging,
     summary: str,
@@ -108,8 +117,8 @@ def _machine(
         others=[it for it in site.facts.pinned if it.deployment != name],
         current=site.held,
     )
-    router = dataplane.router_config(name, site.machine, site.facts, routers)
     units = []
+    reached = {node: dataplane.host_port(it) for node, it in router_of.items()}
     routed = any("zenoh" in layers_of(it.of.id, wiring) for it in nodes)
     if routed:
         units.append(
@@ -132,13 +141,14 @@ def _machine(
             dataflow=name,
             dataflow_id=dataflow_id(name),
             node=node.id,
-            inputs=inputs(node, wiring),
+            inputs=inputs(node, wiring, reached),
             outputs=outputs(node, wiring),
             # Operators may end the whole dataflow: their runtime must reach the other machines.
             zenoh=router.socket if "zenoh" in layers or (node.operators and routed) else None,
             shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
             state=f"{site.facts.root}/state/{name}",
+            links=dataplane.links(router, [router_of[it] for it in dialled(node.id, wiring)]),
         )
         health, checks = packaging.health(dataflow, node, site.facts)
         shared = any("shm" in output.layers for output in config.outputs.values())

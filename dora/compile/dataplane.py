@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from deploy.facts import Facts
 from deploy.inventory import Machine
 from deploy.profile import Profile
 from dora.errors import DoraError
+from dora.protocol.config import Links
 from dora.protocol.dataflow import RouterSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
@@ -89,6 +90,12 @@ def router_config(
         certificate=f"{secrets}/{CERTIFICATE}",
         authorities="".join(routers[name].authority for name in sorted(routers)),
     )
+
+
+def links(own: RouterConfig, others: Iterable[RouterSummary]) -> Links | None:
+    """What a node needs to ask these routers of other machines itself; None if it asks none."""
+    authorities = "".join(sorted({it.authority for it in others}))
+    return Links(str(own.key), str(own.certificate), authorities) if authorities else None
 
 
 def _any_address(machine: Machine) -> str:

@@ -24,6 +24,7 @@ class Edge:
     quality: Quality = PLAIN  # of the output; matters between machines
     joined: bool = False  # the producer has replicas
     share: str = ""  # replicas of the consumer share it: `<node>/<input>`
+    direct: bool = False  # between machines, past the router of the consumer's
 
     @property
     def source(self) -> str:
@@ -60,6 +61,7 @@ def edges(
                 layer = "shm" if here and dataflow.layer != "zenoh" else "zenoh"
             output = str(source).split("/", 1)[1]
             quality = dataflow.nodes[source.node].quality(output)
+            joined = dataflow.nodes[source.node].deploy.has_replicas
             shares = node.deploy.has_replicas and wired.distribution != "broadcast"
             found.append(
                 Edge(
@@ -69,16 +71,24 @@ def edges(
                     name,
                     layer,
                     quality,
-                    joined=dataflow.nodes[source.node].deploy.has_replicas,
+                    joined=joined,
                     share=f"{node.id}/{name}" if shares else "",
+                    direct=wired.direct and not here,
                 )
             )
     return tuple(found)
 
 
-def inputs(node: Node, wiring: Iterable[Edge]) -> dict[str, InputConfig]:
+def inputs(
+    node: Node, wiring: Iterable[Edge], routers: Mapping[str, str] | None = None
+) -> dict[str, InputConfig]:
+    """`routers`: by node, the `host:port` at which the router of its machine is reached."""
     edges = {edge.input: edge for edge in wiring if edge.consumer == node.id}
-    return {name: _input(wired, edges.get(name)) for name, wired in node.all_inputs.items()}
+    at = {edge.input: routers[edge.producer] for edge in edges.values() if edge.direct and routers}
+    return {
+        name: _input(wired, edges.get(name), at.get(name, ""))
+        for name, wired in node.all_inputs.items()
+    }
 
 
 def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
@@ -98,6 +108,12 @@ def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
 def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
     """The layers that a node needs at all."""
     return frozenset(edge.layer for edge in wiring if node in (edge.producer, edge.consumer))
+
+
+def dialled(node: str, wiring: Iterable[Edge]) -> tuple[str, ...]:
+    """The producers of which it asks the router of their machine itself."""
+    found = {edge.producer for edge in wiring if edge.direct and edge.consumer == node}
+    return tuple(sorted(found))
 
 
 def crossing(
@@ -129,7 +145,7 @@ def _output(quality: Quality, layers: set[str], shared: bool) -> OutputConfig:
     )
 
 
-def _input(wired: Input, edge: Edge | None) -> InputConfig:
+def _input(wired: Input, edge: Edge | None, at: str) -> InputConfig:
     source = wired.source
     return InputConfig(
         source=str(source),
@@ -142,4 +158,5 @@ def _input(wired: Input, edge: Edge | None) -> InputConfig:
         joined=edge.joined if edge else False,
         share=edge.share if edge else "",
         key=(wired.key or "") if edge and edge.share else "",
+        at=at,
     )

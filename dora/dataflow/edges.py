@@ -42,6 +42,7 @@ def inputs_of(
                 deadline=long.get("deadline"),
                 distribution=long.get("distribution"),
                 key=long.get("key"),
+                direct=long.get("link") == "direct",
             )
     return inputs
 

@@ -78,6 +78,7 @@ class Input:
     deadline: float | None = None  # seconds; of an operator's input
     distribution: Distribution | None = None  # among replicas; unset: balance
     key: str | None = None  # the parameter of which equal values are kept in order
+    direct: bool = False  # from another machine: past the router of this one
 
 
 @dataclass(frozen=True)

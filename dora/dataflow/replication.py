@@ -15,6 +15,8 @@ def check_replicas(dataflow: Dataflow) -> Iterator[Issue]:
         replicated = node.deploy.has_replicas
         for wired in node.all_inputs.values():
             yield from _input(node, wired, replicated)
+            if wired.direct:
+                yield from _direct(dataflow, node, wired)
         if node.deploy.spread and not replicated:
             mark = node.deploy.marks.get("spread", node.mark)
             yield mark.issue(f"`spread` is for replicas, and {node.id} has none", "add `replicas:`")
@@ -35,6 +37,23 @@ def _node(dataflow: Dataflow, node: Node) -> Iterator[Issue]:
         if re.fullmatch(re.escape(node.id) + r"\.[0-9]+", other.id):
             message = f"{other.id} is what a replica of {node.id} is called"
             yield other.mark.issue(message, "choose another id")
+
+
+def _direct(dataflow: Dataflow, node: Node, wired: Input) -> Iterator[Issue]:
+    source = wired.source.node if isinstance(wired.source, OutputSource) else ""
+    for name in (node.id, source):
+        if name and dataflow.nodes[name].deploy.has_replicas:
+            yield wired.mark.issue(
+                f"`link: direct` of input {wired.name!r} of {node.id} is between two processes, "
+                f"and {name} has replicas",
+                "remove `link`",
+            )
+    if not source:
+        yield wired.mark.issue(
+            f"`link` of input {wired.name!r} of {node.id} is for data from another machine, and a "
+            "timer ticks in the node",
+            "remove `link`",
+        )
 
 
 def _input(node: Node, wired: Input, replicated: bool) -> Iterator[Issue]:

@@ -82,6 +82,7 @@ _INPUT: Schema = {
         "queue_size": {"coerce": _whole},
         "queue_policy": {"allowed": ["drop_oldest", "backpressure"]},
         "input_timeout": {"coerce": duration},
+        "link": {"allowed": ["routers", "direct"]},
     },
 }
 _OPERATOR_INPUT: Schema = {**_INPUT, "schema": {**_INPUT["schema"], "deadline": {"coerce": _time}}}

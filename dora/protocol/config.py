@@ -43,6 +43,7 @@ class InputConfig:
     joined: bool = False
     share: str = ""  # `<node>/<input>`
     key: str = ""
+    at: str = ""  # `host:port` of the router of the source's machine, to be asked itself
 
 
 def source_of(wired: InputConfig) -> str:
@@ -69,6 +70,17 @@ class OutputConfig:
     shared: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """By what a node shows other machines' routers who it is, and knows them: paths on its machine,
+    PEM text. `insecure`: over plain TCP, without any of it."""
+
+    key: str = ""
+    certificate: str = ""
+    authorities: str = ""
+    insecure: bool = False
+
+
 @dataclass(frozen=True)
 class NodeConfig:
     dataflow: str  # the deployment's name: the first segment of every route
@@ -81,11 +93,14 @@ class NodeConfig:
     documents: str | None = None  # folder of the deployment's documents on this machine
     state: str | None = None  # folder for what the deployment's nodes keep on this machine
     barrier: float = 10.0  # seconds to wait for those who read our outputs
+    links: Links | None = None  # for inputs with `at`
     replica: int = 0  # which of the replicas of a node this is, from 1; 0: it has none
 
     def to_text(self) -> str:
         data = asdict(self)
         del data["replica"]  # all replicas have the same text
+        if self.links is None:
+            del data["links"]
         for edge in (*data["inputs"].values(), *data["outputs"].values()):
             for key, default in _LATER.items():
                 if key in edge and edge[key] == default:
@@ -128,6 +143,8 @@ class NodeConfig:
                 name: OutputConfig(**{**output, "layers": tuple(output["layers"])})
                 for name, output in data.get("outputs", {}).items()
             }
+            if data.get("links") is not None:
+                data["links"] = Links(**data["links"])
             return cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"${NODE_CONFIG} is not a node configuration: {error}") from error
@@ -142,4 +159,5 @@ _LATER = {
     "share": "",
     "key": "",
     "shared": False,
+    "at": "",
 }

@@ -15,6 +15,7 @@ from typing import Any
 from dora.communication.base import Kind, Publisher, Subscription
 from dora.communication.zenoh.layer import ZenohLayer
 from dora.coordinator.keys import create_keys
+from dora.protocol.config import Links
 from tests.dora.harness import PATIENCE, Playground, Process, playground
 from tests.lan.bench import Lan
 
@@ -55,6 +56,18 @@ class DataPlane:
     def layer(self, i: int) -> ZenohLayer:
         """A session of its own with the router of robot `i`, as a node there has one."""
         layer = ZenohLayer(self._area.socket(self.lan.name(i)))
+        self._layers.append(layer)
+        return layer
+
+    def links(self, i: int) -> Links:
+        """What a node of robot `i` needs to ask other robots' routers itself."""
+        folder = self._area.folder / str(i)
+        authorities = "".join(keys.authority_pem for keys in self._keys.values())
+        return Links(str(folder / "key.pem"), str(folder / "certificate.pem"), authorities)
+
+    def remote(self, i: int, links: Links) -> ZenohLayer:
+        """A session with the router of robot `i` over the network, as a node elsewhere has one."""
+        layer = ZenohLayer(f"{self.lan.address(i)}:{PORT}", links)
         self._layers.append(layer)
         return layer
 

@@ -227,3 +227,26 @@ def test_urgent_messages_overtake_bulk(plane: DataPlane) -> None:
         assert len(reader.found) >= 50
         waits[urgent] = statistics.median(at - sent[number] for number, at in reader.found)
     assert 3 * waits["high"] < waits["normal"], waits
+
+
+def test_a_direct_link_needs_no_router_but_the_senders_and_finds_it_again(
+    plane: DataPlane,
+) -> None:
+    """The reader's own machine has none that runs; the sender's is killed and comes back."""
+    publisher = plane.layer(1).publish(DROP)
+    plane.kill_router(2)
+    subscription = plane.remote(1, plane.links(2)).subscribe(DROP, CACHE, "drop_oldest")
+    settle(publisher, subscription)
+    reader, sender = Reader(subscription), Sender(publisher, hz=50)
+    try:
+        wait_until(lambda: len(reader.found) > 50, "data over the direct link")
+        assert sorted(set(reader.numbers)) == reader.numbers
+        plane.kill_router(1)
+        time.sleep(1)
+        plane.start_router(1)
+        before = len(reader.found)
+        wait_until(lambda: len(reader.found) > before + 50, "data after the router's return")
+        assert sorted(set(reader.numbers)) == reader.numbers
+    finally:
+        sender.end()
+        reader.end()

@@ -14,26 +14,29 @@ from dora.communication.zenoh.session import (
     client_settings,
     close_session,
     open_session,
+    remote_settings,
 )
 from dora.communication.zenoh.shared import SharedPublisher
 from dora.communication.zenoh.subscription import ZenohSubscription
-from dora.protocol.config import NORMAL
+from dora.protocol.config import NORMAL, Links
 
 
 class ZenohLayer:
-    """`socket` is the Unix socket of the machine's router. Blocks until it is reachable."""
+    """`router` is the Unix socket of the machine's router, or with `links` `host:port` of another
+    machine's. Blocks until it is reachable."""
 
     name = "zenoh"
 
-    def __init__(self, socket: str) -> None:
-        self._socket = socket
-        self.session = open_session(client_settings(socket), NODE_RUNTIME)
+    def __init__(self, router: str, links: Links | None = None) -> None:
+        self._router = router
+        settings = client_settings(router) if links is None else remote_settings(router, links)
+        self.session = open_session(settings, NODE_RUNTIME)
         self._open: list[ZenohPublisher | ZenohSubscription | ReplicaSubscription] = []
         self._is_over: Callable[[], bool] = lambda: False
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<ZenohLayer at {self._socket}{', closed' if self._closed else ''}>"
+        return f"<ZenohLayer at {self._router}{', closed' if self._closed else ''}>"
 
     def publish(
         self,

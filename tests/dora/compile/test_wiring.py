@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dora.compile.wiring import Edge, crossing, edges, inputs, layers_of, outputs
+from dora.compile.wiring import Edge, crossing, dialled, edges, inputs, layers_of, outputs
 from dora.dataflow.load import loads
-from dora.errors import DoraError
+from dora.errors import DataflowError, DoraError
 from dora.protocol.config import OutputConfig
 
 FLOW = """\
@@ -111,3 +111,35 @@ def test_shared_memory_between_machines_is_refused_with_both_ends() -> None:
 
     with pytest.raises(DoraError, match=r"flow\.yml:5:.*'image'.*'plot'.*'rover'.*'base'"):
         edges(flow, PLACED)
+
+
+def test_a_direct_link_names_the_router_of_the_senders_machine() -> None:
+    """Only where the data comes from another machine; other inputs ask nobody."""
+    direct = FLOW.replace(
+        "{image: camera/image, b", "{image: {source: camera/image, link: direct}, b"
+    )
+    dataflow = loads(direct).dataflow
+    wiring = edges(dataflow, PLACED)
+
+    found = inputs(dataflow.nodes["plot"], wiring, {"camera": "10.0.0.7:7447", "detect": "x:1"})
+    assert {"image": "10.0.0.7:7447", "boxes": ""} == {k: v.at for k, v in found.items()}
+    assert ("camera",) == dialled("plot", wiring)
+    assert () == dialled("detect", wiring)
+
+    together = edges(dataflow, dict.fromkeys(PLACED, "base"))
+    assert () == dialled("plot", together)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("{source: dora/timer/millis/5, link: direct}", "a timer ticks in the node"),
+        ("{source: camera/image, link: direct}", "camera has replicas"),
+    ],
+)
+def test_a_direct_link_is_between_two_processes(line: str, wrong: str) -> None:
+    """Said of the file, before anything is placed."""
+    text = FLOW.replace("outputs: [image, health]", "outputs: [image], deploy: {replicas: 2}")
+    with pytest.raises(DataflowError) as caught:
+        loads(text.replace("{image: camera/image, b", f"{{image: {line}, b"))
+    assert wrong in str(caught.value)
