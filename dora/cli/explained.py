@@ -17,12 +17,15 @@ ORIGINS = {"file": "output_rates", "measured": "measured", "guess": "a guess"}
 
 def explanations(prepared: Prepared) -> tuple[Explanation, ...]:
     placement = prepared.placement
-    reasons = {node: it.reason for node, it in placement.items()}
-    return explain(prepared.dataflow, prepared.situation, placement.machines, reasons)
+    reasons = {
+        part: (placement.of_unit(part) or placement[node]).reason
+        for part, node in prepared.situation.nodes.items()
+    }
+    return explain(prepared.dataflow, prepared.situation, placement.parts, reasons)
 
 
 def explained_json(prepared: Prepared, found: Sequence[Explanation]) -> dict[str, Any]:
-    machine_of = prepared.placement.machines
+    machine_of = prepared.placement.parts
     return {
         "nodes": [
             {
@@ -47,6 +50,7 @@ def explained_json(prepared: Prepared, found: Sequence[Explanation]) -> dict[str
                 "from": flow.source,
                 "machine": machine_of[flow.producer],
                 "to": list(crossing(flow, machine_of)),
+                "readers": list(flow.readers),
                 "hz": flow.rate.hz,
                 "bytes": flow.rate.bytes,
                 "rate_from": flow.origin,
@@ -66,7 +70,7 @@ def show_explained(console: Console, prepared: Prepared, found: Sequence[Explana
         for option in it.options:
             mark = "[red]no[/red] " if option.traffic is None else "or "
             console.print(f"        {mark} {option.machine}: [dim]{escape(option.why)}[/dim]")
-    machine_of = prepared.placement.machines
+    machine_of = prepared.placement.parts
     cut = [flow for flow in prepared.situation.flows if crossing(flow, machine_of)]
     total = sum(over_network(flow, machine_of) for flow in cut)
     console.print(f"[bold]over the network[/bold]: {told(total)}")

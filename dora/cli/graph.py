@@ -14,7 +14,7 @@ from dora.cli.output import Output
 from dora.dataflow.draw import html, mermaid
 from dora.errors import DoraError
 from dora.placement.place import decide, situation_of
-from dora.placement.traffic import told
+from dora.placement.traffic import flows, told
 
 USUAL_CORES = 4
 
@@ -41,7 +41,7 @@ async def command(flow: str, as_mermaid: bool, output: str | None, inventory: st
         available = {it.id: len(it.cores or range(USUAL_CORES)) for it in every}
         situation = situation_of(dataflow, every, available=available)
         machine_of = decide(dataflow, situation).machines
-        speeds = {(it.producer, it.output): told(it.bytes_per_second) for it in situation.flows}
+        speeds = {(it.producer, it.output): told(it.bytes_per_second) for it in flows(dataflow)}
     if as_mermaid:
         click.echo(mermaid(dataflow, machine_of, speeds))
         return Exit.DONE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from deploy.session import Session
 from dora.coordinator.contact import Contact
@@ -15,18 +16,29 @@ from dora.placement.traffic import DEFAULT_BYTES, Rate
 LOOKS = 4.0  # s between the two, usually; nodes say about once a second how much they have sent
 
 
-def output_rates(before: Look, after: Look) -> dict[tuple[str, str], Rate]:
+def output_rates(
+    before: Look, after: Look, source: Callable[[str], str] = str
+) -> dict[tuple[str, str], Rate]:
     """(node, output) -> its rate. Pure. Outputs are left out of nodes that were not running all the
-    time, or have said nothing. The size is that of the last message, as seen in both looks."""
+    time, or have said nothing. The size is that of the last message, as seen in both looks.
+
+    `source` tells of which node something is a replica. A node sends what all its replicas send;
+    those of which nothing is known are taken to send as the others do.
+    """
     earlier = {(it.deployment, it.machine, it.node, it.pid): it for it in before.nodes}
     seconds = after.time - before.time
-    found: dict[tuple[str, str], Rate] = {}
     if seconds <= 0:
-        return found
+        return {}
+    seen: dict[tuple[str, str], list[Rate]] = {}
+    running, known = Counter[str](), Counter[str]()
     for it in after.nodes:
-        past = earlier.get((it.deployment, it.machine, it.node, it.pid))
-        if past is None or past.traffic is None or it.traffic is None or it.pid is None:
+        if it.pid is None:
             continue
+        running[source(it.node)] += 1
+        past = earlier.get((it.deployment, it.machine, it.node, it.pid))
+        if past is None or past.traffic is None or it.traffic is None:
+            continue
+        known[source(it.node)] += 1
         for output, count in it.traffic.outputs.items():
             grown = count - past.traffic.outputs.get(output, count)
             sizes = [
@@ -36,17 +48,37 @@ def output_rates(before: Look, after: Look) -> dict[tuple[str, str], Rate]:
             ]
             size = sum(sizes) / len(sizes) if sizes else DEFAULT_BYTES
             if grown >= 0 and count:
-                found[it.node, output] = Rate(grown / seconds, size)
+                seen.setdefault((source(it.node), output), []).append(Rate(grown / seconds, size))
+    return {
+        (node, output): _together(rates, running[node] / known[node])
+        for (node, output), rates in seen.items()
+    }
+
+
+def _together(rates: Sequence[Rate], factor: float) -> Rate:
+    """Of all replicas, given those of some, and how many times as many there are."""
+    hz = sum(it.hz for it in rates)
+    if hz:
+        size = sum(it.hz * it.bytes for it in rates) / hz
+    else:
+        size = sum(it.bytes for it in rates) / len(rates)
+    return Rate(hz * factor, size)
+
+
+def usages(look: Look, source: Callable[[str], str] = str) -> dict[str, float]:
+    """Node -> the cores that it was seen to use, with all its replicas. Pure."""
+    found: dict[str, float] = {}
+    for it in look.nodes:
+        if it.cpu is not None and not it.infrastructure:
+            found[source(it.node)] = found.get(source(it.node), 0.0) + it.cpu
     return found
 
 
-def usages(look: Look) -> dict[str, float]:
-    """Node -> the cores that it was seen to use. Pure."""
-    return {it.node: it.cpu for it in look.nodes if it.cpu is not None and not it.infrastructure}
-
-
 async def measure(
-    name: str, sessions: Mapping[str, Session], seconds: float
+    name: str,
+    sessions: Mapping[str, Session],
+    seconds: float,
+    source: Callable[[str], str] = str,
 ) -> tuple[dict[tuple[str, str], Rate], dict[str, float]]:
     """`output_rates` and `usages` of what runs now of deployment `name`; takes `seconds`."""
     running = {
@@ -66,4 +98,4 @@ async def measure(
     before = await look()
     await asyncio.sleep(seconds)
     after = await look()
-    return output_rates(before, after), usages(after)
+    return output_rates(before, after, source), usages(after, source)

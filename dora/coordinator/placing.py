@@ -11,13 +11,12 @@ from deploy.session import Session
 from dora.compile.cores import cores_left, usable
 from dora.compile.platforms import platforms_of
 from dora.coordinator.measured import measure
-from dora.dataflow.model import Dataflow, Node
+from dora.dataflow.model import Dataflow
 from dora.placement.gain import Gain, gain_of
 from dora.placement.groups import Situation
 from dora.placement.hosts import Found
 from dora.placement.model import Placement
 from dora.placement.place import STAYS, decide, situation_of
-from dora.placement.replicas import with_replicas
 from dora.placement.traffic import Rate
 from dora.protocol.dataflow import DataflowSummary
 
@@ -49,7 +48,8 @@ async def place_nodes(
     usage: dict[str, float] = {}
     if moving or (measuring and current and not dataflow.nodes.keys() <= current.keys()):
         emit(Measuring(seconds))
-        measured, usage = await measure(name, sessions, seconds)
+        source = summary.source if summary else str
+        measured, usage = await measure(name, sessions, seconds, source)
     situation = situation_of(
         dataflow,
         tuple(inventory.machines.values()),
@@ -62,22 +62,16 @@ async def place_nodes(
         measured=measured,
         usage=usage,
         platforms=platforms_of(dataflow),
+        replicas=where_replicas_are(summary) if summary else {},
     )
     placement = decide(dataflow, situation)
     gain = None
     if moving:
         moved = decide(dataflow, situation, keep=False)
-        gain = gain_of(dataflow, situation, placement.machines, moved.machines)
+        gain = gain_of(dataflow, situation, placement.parts, moved.parts)
         placement = moved if gain.real else placement
     if summary:
         placement = _with_first_reasons(placement, summary)
-    placement = with_replicas(
-        placement,
-        dataflow,
-        spreadable=len(inventory.machines) > 1,
-        candidates=lambda node: [it for it, session in sessions.items() if fits(node, session)],
-        current=where_replicas_are(summary) if summary else {},
-    )
     return Placed(placement, situation, gain)
 
 
@@ -107,22 +101,14 @@ def where_replicas_are(summary: DataflowSummary) -> dict[str, tuple[str, ...]]:
     }
 
 
-def fits(node: Node, session: Session) -> bool:
-    """Whether a replica of the node may run there, by the inventory."""
-    machine, wanted = session.machine, node.deploy
-    labelled = all(machine.labels.get(key) == value for key, value in wanted.labels.items())
-    return labelled and wanted.machine in (None, machine.id)
-
-
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
     """A node that stays where it was placed keeps the reason of that decision: the same files
     give the same documents, however often they are deployed."""
     first = {summary.source(name): it for name, it in reversed(list(summary.nodes.items()))}
-    return Placement(
-        {
-            node: replace(it, reason=first[node].reason)
-            if STAYS in it.reason and node in first and first[node].machine == it.machine
-            else it
-            for node, it in placement.items()
-        }
-    )
+    assignments = {
+        node: replace(it, reason=first[node].reason)
+        if STAYS in it.reason and node in first and first[node].machine == it.machine
+        else it
+        for node, it in placement.items()
+    }
+    return replace(placement, assignments=assignments)

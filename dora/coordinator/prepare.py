@@ -54,7 +54,7 @@ class Prepared:
     files: frozenset[Path]
     warnings: tuple[str, ...] = ()  # what the machines do not allow, and nodes do without
     surveys: Mapping[str, Survey] = field(default_factory=dict)
-    situation: Situation = field(default_factory=lambda: Situation((), ()))  # of the placement
+    situation: Situation = field(default_factory=lambda: Situation({}, ()))  # of the placement
     gain: Gain | None = None  # of moving what runs
 
 

@@ -9,6 +9,7 @@ from dora.dataflow.model import Dataflow
 from dora.placement.groups import Group, Situation, candidates, groups_of, problem_of
 from dora.placement.hosts import Host
 from dora.placement.problem import TOLERANCE, Problem
+from dora.placement.spread import limits_of
 from dora.placement.traffic import Flow, over_network, told
 from dora.placement.wishes import AWAY, counted, lacks, wishes_of
 from dora.placement.work import Work
@@ -36,17 +37,18 @@ class Explanation:
 def explain(
     dataflow: Dataflow, situation: Situation, placement: Mapping[str, str], why: Mapping[str, str]
 ) -> tuple[Explanation, ...]:
-    """In the order of the file. `placement` is node -> machine, `why` node -> reason."""
-    groups = groups_of(dataflow.nodes, wishes_of(dataflow, situation.platforms))
+    """In the order of the file. `placement` is part -> machine, `why` part -> reason."""
+    wishes = wishes_of(dataflow, situation.platforms, situation.packed)
+    groups = groups_of(situation, wishes)
     at = situation.at(groups, placement)
-    problem = problem_of(situation, groups, keep=False)
+    problem = problem_of(situation, groups, keep=False, most=limits_of(situation, placement))
     work = Work(problem, at)
     return tuple(
         Explanation(
             group.nodes,
             placement[group.nodes[0]],
             why[group.nodes[0]],
-            tuple(wish.told for wish in group.wishes),
+            tuple(dict.fromkeys(wish.told for wish in group.wishes)),
             tuple(
                 _option(situation, groups, work, item, host)
                 for host in problem.hosts
@@ -113,7 +115,12 @@ def _full(
     ]
     if apart:
         return f"is to be apart from {', '.join(apart)}, there"
-    taken = sum(problem.needs[other][0] for other in problem.items if work.at[other] == number)
-    if taken + problem.needs[item][0] > problem.capacities[number][0] + TOLERANCE:
-        return f"has {counted(int(host.alone - taken), 'exclusive core')} left"
-    return "has not enough memory left"
+    there = [problem.needs[other] for other in problem.items if work.at[other] == number]
+    cores, memory, *_ = [
+        sum(needs[kind] for needs in (*there, problem.needs[item])) > most + TOLERANCE
+        for kind, most in enumerate(problem.capacities[number])
+    ]
+    if cores:
+        left = int(host.alone - sum(needs[0] for needs in there))
+        return f"has {counted(left, 'exclusive core')} left"
+    return "has not enough memory left" if memory else "has its share of the replicas"

@@ -72,8 +72,9 @@ class Gain:
 def gain_of(
     dataflow: Dataflow, situation: Situation, now: Mapping[str, str], after: Mapping[str, str]
 ) -> Gain:
-    """Of two placements (node -> machine) of all nodes."""
-    groups = groups_of(dataflow.nodes, wishes_of(dataflow, situation.platforms))
+    """Of two placements (part -> machine) of all nodes."""
+    wishes = wishes_of(dataflow, situation.platforms, situation.packed)
+    groups = groups_of(situation, wishes)
     problem = problem_of(situation, groups, keep=False)
     edges = []
     for flow in situation.flows:
@@ -82,7 +83,7 @@ def gain_of(
             edges.append(Edge(flow, *both))
     return Gain(
         tuple(edges),
-        tuple(Move(it, now[it], after[it]) for it in dataflow.nodes if now[it] != after[it]),
+        tuple(Move(it, now[it], after[it]) for it in situation.nodes if now[it] != after[it]),
         cost(problem, situation.at(groups, now)),
         cost(problem, situation.at(groups, after)),
     )

@@ -1,4 +1,4 @@
-"""Dataflow, wishes and hosts as a `Problem`: nodes that go together are one item of it. Pure.
+"""Dataflow, wishes and hosts as a `Problem`: parts that go together are one item of it. Pure.
 
 Laptop only.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 
 from dora.placement.hosts import GIGABIT, Host
@@ -20,34 +21,53 @@ SLACK = 1.1  # how much more than its share a machine takes when there are too f
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that go together, in the order of the file, with all that they ask for."""
+    """Parts that go together, in the order of the file, with all that they ask for: what several
+    replicas wish is there as often. `of` are the nodes that the parts are of."""
 
     nodes: tuple[str, ...]
     wishes: tuple[Wish, ...]
+    of: tuple[str, ...]
+
+    @property
+    def torn(self) -> list[Wish]:
+        """Wishes to be apart from what is in the same group."""
+        return [wish for wish in self.wishes if wish.kind == "apart" and wish.text in self.of]
 
 
 @dataclass(frozen=True)
 class Situation:
-    """All that a decision is made of. `running`: node -> the machine where it runs now; `usage`:
-    node -> the cores that it was seen to use; `platforms`: node -> the one architecture that its
-    files are for."""
+    """All that a decision is made of. `nodes`: part -> its node (`dora.placement.replicas`);
+    `flows` are those of parts; `running`: part -> the machine where it runs now; `usage`: node ->
+    the cores that it was seen to use; `platforms`: node -> the one architecture that its files are
+    for; `packed`: node -> how many replicas it is that go together."""
 
-    nodes: Sequence[str]
+    nodes: Mapping[str, str]
     hosts: Sequence[Host]
     flows: Sequence[Flow] = ()
     running: Mapping[str, str] | None = None
     usage: Mapping[str, float] | None = None
     platforms: Mapping[str, str] | None = None
+    packed: Mapping[str, int] | None = None
+
+    @cached_property
+    def parts(self) -> dict[str, list[str]]:
+        """Node -> its parts."""
+        found: dict[str, list[str]] = {}
+        for part, node in self.nodes.items():
+            found.setdefault(node, []).append(part)
+        return found
 
     def at(self, groups: Sequence[Group], machine_of: Mapping[str, str]) -> tuple[int, ...]:
-        """The host of each group, of nodes that are on machines."""
+        """The host of each group, of parts that are on machines."""
         index = {host.id: number for number, host in enumerate(self.hosts)}
         return tuple(index[machine_of[group.nodes[0]]] for group in groups)
 
 
-def groups_of(nodes: Iterable[str], wishes: Iterable[Wish]) -> tuple[Group, ...]:
-    """In the order of the file."""
-    first: dict[str, str] = {node: node for node in nodes}
+def groups_of(situation: Situation, wishes: Iterable[Wish]) -> tuple[Group, ...]:
+    """In the order of the file. All replicas of a node are near what it is to be near; what is to
+    be near them is near the first."""
+    parts = situation.parts
+    first: dict[str, str] = {part: part for part in situation.nodes}
 
     def find(node: str) -> str:
         while first[node] != node:
@@ -59,15 +79,21 @@ def groups_of(nodes: Iterable[str], wishes: Iterable[Wish]) -> tuple[Group, ...]
     listed = tuple(wishes)
     for wish in listed:
         if wish.kind == "near":
-            one, other = sorted((find(wish.node), find(wish.text)), key=order.__getitem__)
-            first[other] = one
+            for part in parts[wish.node]:
+                ends = find(part), find(parts[wish.text][0])
+                one, other = sorted(ends, key=order.__getitem__)
+                first[other] = one
     members: dict[str, list[str]] = {}
     for node in first:
         members.setdefault(find(node), []).append(node)
     own: dict[str, list[Wish]] = {}
     for wish in listed:
-        own.setdefault(find(wish.node), []).append(wish)
-    return tuple(Group(tuple(its), tuple(own.get(one, ()))) for one, its in members.items())
+        for part in parts[wish.node]:
+            own.setdefault(find(part), []).append(wish)
+    return tuple(
+        Group(tuple(its), tuple(own.get(one, ())), tuple(situation.nodes[part] for part in its))
+        for one, its in members.items()
+    )
 
 
 def candidates(group: Group, situation: Situation) -> list[int]:
@@ -102,10 +128,16 @@ def staying(group: Group, situation: Situation) -> int | None:
 
 
 def problem_of(
-    situation: Situation, groups: Sequence[Group], *, keep: bool, settled: bool = False
+    situation: Situation,
+    groups: Sequence[Group],
+    *,
+    keep: bool,
+    settled: bool = False,
+    most: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Problem:
     """With `keep`, what runs where it may run has no other choice; with `settled` it has, and
-    moves count more than all else."""
+    moves count more than all else. `most`: node -> how many of its parts each host may have
+    (`dora.placement.spread`), but for those that have no other choice."""
     hosts = situation.hosts
     item_of = {node: item for item, group in enumerate(groups) for node in group.nodes}
     allowed, now = [], []
@@ -119,8 +151,9 @@ def problem_of(
     for item, group in enumerate(groups):
         for wish in group.wishes:
             if wish.kind == "apart":
-                apart[item].add(item_of[wish.text])
-                apart[item_of[wish.text]].add(item)
+                for part in situation.parts[wish.text]:
+                    apart[item].add(item_of[part])
+                    apart[item_of[part]].add(item)
     nets: dict[tuple[int, tuple[int, ...]], float] = {}
     for flow in situation.flows:
         producer = item_of[flow.producer]
@@ -128,10 +161,31 @@ def problem_of(
         if readers and flow.bytes_per_second > 0:
             key = producer, readers
             nets[key] = nets.get(key, 0.0) + flow.bytes_per_second
-    load = [sum(_load(node, group, situation) for node in group.nodes) for group in groups]
+    load = [sum(_load(node, group, situation) for node in group.of) for group in groups]
+    limits = most or {}
+    bound = [  # hosts that items have in any case
+        now[item] if settled and now[item] != NOWHERE else its[0] if len(its) == 1 else NOWHERE
+        for item, its in enumerate(allowed)
+    ]
     return Problem(
-        needs=[(_total(group, "cores"), _total(group, "memory")) for group in groups],
-        capacities=[_capacity(host) for host in hosts],
+        needs=[
+            (
+                _total(group, "cores"),
+                _total(group, "memory"),
+                *(float(group.of.count(node)) for node in limits),
+            )
+            for group in groups
+        ],
+        capacities=[
+            (
+                *_capacity(host),
+                *(
+                    float(max(each[number], _count(node, groups, bound, number)))
+                    for node, each in limits.items()
+                ),
+            )
+            for number, host in enumerate(hosts)
+        ],
         allowed=allowed,
         apart=[frozenset(its) for its in apart],
         nets=[Net(producer, readers, weight) for (producer, readers), weight in nets.items()],
@@ -152,11 +206,21 @@ def _total(group: Group, kind: str) -> float:
     return float(sum(wish.number for wish in group.wishes if wish.kind == kind))
 
 
-def _load(node: str, group: Group, situation: Situation) -> float:
-    exclusive = sum(
-        wish.number for wish in group.wishes if wish.kind == "cores" and wish.node == node
+def _count(node: str, groups: Sequence[Group], bound: Sequence[int], host: int) -> int:
+    return sum(
+        group.of.count(node) for group, its in zip(groups, bound, strict=True) if its == host
     )
-    return float(exclusive or (situation.usage or {}).get(node, USUAL))
+
+
+def _load(node: str, group: Group, situation: Situation) -> float:
+    """Of one part of a node."""
+    for wish in group.wishes:
+        if wish.kind == "cores" and wish.node == node:
+            return float(wish.number)
+    usage = (situation.usage or {}).get(node)
+    if usage is None:
+        return USUAL * (situation.packed or {}).get(node, 1)
+    return usage / len(situation.parts[node])
 
 
 def _capacity(host: Host) -> tuple[float, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dora.protocol.config import replica_name
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -49,6 +51,18 @@ class Placement(Mapping[str, Assignment]):
     def machines(self) -> dict[str, str]:
         """Node -> machine."""
         return {node: assignment.machine for node, assignment in self.assignments.items()}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """As `machines`, but with each replica, by its own name, of nodes whose are scattered."""
+        found: dict[str, str] = {}
+        for node, machine in self.machines.items():
+            if node in self.scattered:
+                for number, each in enumerate(self.replicas[node], start=1):
+                    found[replica_name(node, number)] = each
+            else:
+                found[node] = machine
+        return found
 
     def on(self, machine: str) -> tuple[str, ...]:
         """The nodes of one machine."""

@@ -14,7 +14,15 @@ from dora.placement.groups import Group, Situation, candidates, groups_of, probl
 from dora.placement.hosts import Found, Host, Listed, hosts_of
 from dora.placement.model import Placement
 from dora.placement.reasons import STAYS, reasons
+from dora.placement.replicas import (
+    flows_of_parts,
+    packed_in,
+    parts_of,
+    placement_of,
+    running_parts,
+)
 from dora.placement.solve import solve
+from dora.placement.spread import limits
 from dora.placement.traffic import Measured, flows
 from dora.placement.wishes import Wish, amount, lacks, matches, wishes_of
 
@@ -33,6 +41,7 @@ def place(
     measured: Measured | None = None,
     usage: Mapping[str, float] | None = None,
     platforms: Mapping[str, str] | None = None,
+    replicas: Mapping[str, tuple[str, ...]] | None = None,
     keep: bool = True,
 ) -> Placement:
     """A machine for every node.
@@ -40,10 +49,12 @@ def place(
     `available` are the machines that answered, with their numbers of cores, and `found` what else
     was read off them; `current` says where nodes run now, `measured` what they were seen to send,
     `usage` how many cores they were seen to use; `platforms` the architecture that a node's files
-    are for, if they are for one alone.
+    are for, if they are for one alone; `replicas` where each replica of a node runs now. Of a node
+    with replicas, what was measured is of all of them together.
 
     All that the flow file asks for holds: machine, labels, `near`, `apart`, exclusive cores,
-    memory, devices, platform. Within that no machine is crowded while another has room; then as
+    memory, devices, platform; of replicas that are spread for each of them, and no machine has more
+    of them than it must. Within that no machine is crowded while another has room; then as
     little as possible goes over the network, weighted by the speed of the links; then load is even;
     then as little as possible moves. With `keep` a node stays where it runs if it may. A machine
     that is away keeps what it ran, lest it runs twice, and gets the nodes that can run nowhere
@@ -61,6 +72,7 @@ def place(
         measured=measured,
         usage=usage,
         platforms=platforms,
+        replicas=replicas,
     )
     return decide(dataflow, situation, keep=keep)
 
@@ -75,35 +87,39 @@ def situation_of(
     measured: Measured | None = None,
     usage: Mapping[str, float] | None = None,
     platforms: Mapping[str, str] | None = None,
+    replicas: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Situation:
     """What `place` decides on, and what `explain` and `gain_of` tell of."""
+    hosts = hosts_of(machines, available, found or {})
+    parts = parts_of(dataflow, replicas or {}, spreadable=len(hosts) > 1)
     return Situation(
-        tuple(dataflow.nodes),
-        hosts_of(machines, available, found or {}),
-        flows(dataflow, measured),
-        current or {},
+        parts,
+        hosts,
+        flows_of_parts(flows(dataflow, measured), dataflow, parts),
+        running_parts(parts, current or {}, replicas or {}),
         usage or {},
         platforms or {},
+        packed_in(dataflow, parts, replicas or {}),
     )
 
 
 def decide(dataflow: Dataflow, situation: Situation, *, keep: bool = True) -> Placement:
     """As `place`."""
-    wishes = wishes_of(dataflow, situation.platforms)
-    groups = groups_of(dataflow.nodes, wishes)
+    wishes = wishes_of(dataflow, situation.platforms, situation.packed)
+    groups = groups_of(situation, wishes)
     if issues := _unplaceable(dataflow, groups, situation):
         raise PlacementError(issues)
-    for problem in (
-        problem_of(situation, groups, keep=keep),
-        problem_of(situation, groups, keep=False, settled=True),
-    ):
-        try:
-            solution = solve(problem)
-        except Undecided:
-            continue
-        if solution is not None:
-            told = reasons(dataflow, groups, situation, solution.at)
-            return Placement({node: told[node] for node in dataflow.nodes})
+    for keeping, settled in ((keep, False), (False, True)):
+        for most in limits(situation, groups):
+            problem = problem_of(situation, groups, keep=keeping, settled=settled, most=most)
+            try:
+                solution = solve(problem)
+            except Undecided:
+                continue
+            if solution is not None:
+                told = reasons(dataflow, groups, situation, solution.at)
+                parts, packed = situation.nodes, situation.packed or {}
+                return placement_of(dataflow, parts, packed, told, situation.running or {})
     raise PlacementError(_contradiction(dataflow, wishes, situation))
 
 
@@ -115,8 +131,8 @@ def _unplaceable(
     for group in groups:
         if wrong := _misnamed(dataflow, group, situation.hosts):
             issues += wrong
-        elif within := _apart_within(dataflow, group):
-            issues += within
+        elif group.torn:
+            issues += _torn(dataflow, group)
         elif not candidates(group, situation):
             issues += _homeless(dataflow, group, situation.hosts)
     return issues
@@ -127,7 +143,7 @@ def _misnamed(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[L
     ids = [host.id for host in hosts]
     issues: list[Located] = []
     first: Wish | None = None
-    for wish in group.wishes:
+    for wish in dict.fromkeys(group.wishes):
         if wish.kind != "machine":
             continue
         mark = dataflow.nodes[wish.node].deploy.mark or dataflow.nodes[wish.node].mark
@@ -146,14 +162,13 @@ def _misnamed(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[L
     return issues
 
 
-def _apart_within(dataflow: Dataflow, group: Group) -> list[Located]:
+def _torn(dataflow: Dataflow, group: Group) -> list[Located]:
     """Nodes that are to be together and apart."""
     return [
         (wish.mark or dataflow.nodes[wish.node].mark).issue(
             f"{wish.told}, and `near` puts the two on one machine", "drop one of them"
         )
-        for wish in group.wishes
-        if wish.kind == "apart" and wish.text in group.nodes
+        for wish in dict.fromkeys(group.torn)
     ]
 
 
@@ -163,7 +178,8 @@ def _homeless(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[L
     named = [wish.text for wish in group.wishes if wish.kind == "machine"]
     asked = [host for host in hosts if host.id in named] or matching or list(hosts)
     issues: list[Located] = []
-    for id in group.nodes:
+    nodes = list(dict.fromkeys(group.of))
+    for id in nodes:
         mark = dataflow.nodes[id].deploy.mark or dataflow.nodes[id].mark
         if not asked:
             issues.append(mark.issue(f"{id} fits nowhere: there is no machine", None))
@@ -171,7 +187,7 @@ def _homeless(dataflow: Dataflow, group: Group, hosts: Sequence[Host]) -> list[L
         nearest = min(asked, key=lambda host: len(lacks(group.wishes, host)))
         why = " and ".join(lacks(group.wishes, nearest))
         what = f"{id} fits nowhere"
-        if others := [other for other in group.nodes if other != id]:
+        if others := [other for other in nodes if other != id]:
             what = f"{id}, together with {', '.join(others)}, fits nowhere"
         if len(asked) == 1:
             issues.append(mark.issue(f"{what}: {nearest.id} {why}", None))
@@ -189,12 +205,8 @@ def _contradiction(
     settled = replace(situation, flows=())
 
     def impossible(some: Sequence[Wish]) -> bool:
-        groups = groups_of(settled.nodes, some)
-        if any(
-            wish.kind == "apart" and wish.text in group.nodes
-            for group in groups
-            for wish in group.wishes
-        ):
+        groups = groups_of(settled, some)
+        if any(group.torn for group in groups):
             return True
         try:
             return feasible(problem_of(settled, groups, keep=False)) is None
@@ -210,9 +222,11 @@ def _contradiction(
     issues: list[Located] = []
     for number, wish in enumerate(core):
         others = [str(mark.line) for index, mark in enumerate(marks) if index != number]
-        lines = _listed(list(dict.fromkeys(others)))
+        lines = _listed(list(dict.fromkeys(others))) if others else ""
         plural = "s" if len(set(others)) > 1 else ""
         message = f"{wish.told}, which cannot be together with line{plural} {lines}"
+        if not others:
+            message = f"{wish.told}, and there is not room for all of them"
         issues.append(marks[number].issue(message, _had(core, situation.hosts)))
     return issues
 

@@ -45,7 +45,8 @@ def reasons(
             why = _spoken(group, situation, machine_of) or f"least loaded: {nodes} on {cores}"
         count[at[item]] += len(group.nodes)
         for node in group.nodes:
-            found[node] = Assignment(host.id, _reason(dataflow, node, group, why))
+            of = situation.nodes[node]
+            found[node] = Assignment(host.id, _reason(dataflow, of, group, why))
     return found
 
 

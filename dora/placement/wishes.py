@@ -6,7 +6,7 @@ Pure; laptop only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -31,6 +31,7 @@ class Wish:
     number: int = 0
     cores: tuple[int, ...] = ()
     mark: Mark | None = field(default=None, compare=False)
+    each: bool = False  # of each replica of the node
 
     @property
     def told(self) -> str:
@@ -46,14 +47,21 @@ class Wish:
             "near": f"is to be near {self.text}",
             "apart": f"is to be apart from {self.text}",
         }
-        return f"{self.node} {what[self.kind]}"
+        who = f"each replica of {self.node}" if self.each else self.node
+        return f"{who} {what[self.kind]}"
 
 
-def wishes_of(dataflow: Dataflow, platforms: Mapping[str, str] | None = None) -> tuple[Wish, ...]:
-    """In the order of the file. `platforms`: node -> the one architecture that it is for."""
+def wishes_of(
+    dataflow: Dataflow,
+    platforms: Mapping[str, str] | None = None,
+    packed: Mapping[str, int] | None = None,
+) -> tuple[Wish, ...]:
+    """In the order of the file. `platforms`: node -> the one architecture that it is for; `packed`:
+    node -> how many replicas go together. Of other nodes with replicas the wishes are those of
+    each."""
     found: list[Wish] = []
     for node in dataflow.nodes.values():
-        found += _of(node)
+        found += _of(node, packed or {})
         if platforms and node.id in platforms:
             found.append(
                 Wish(node.id, "platform", platforms[node.id], mark=node.path_mark or node.mark)
@@ -61,8 +69,10 @@ def wishes_of(dataflow: Dataflow, platforms: Mapping[str, str] | None = None) ->
     return tuple(found)
 
 
-def _of(node: Node) -> list[Wish]:
+def _of(node: Node, packed: Mapping[str, int]) -> list[Wish]:
     deploy = node.deploy
+    count = packed.get(node.id, 1)
+    each = deploy.has_replicas and node.id not in packed
 
     def at(key: str) -> Mark:
         return deploy.marks.get(key) or deploy.mark or node.mark
@@ -76,16 +86,15 @@ def _of(node: Node) -> list[Wish]:
         found.append(Wish(node.id, "device", device, mark=at("devices")))
     if node.cpu_affinity:
         found.append(Wish(node.id, "affinity", cores=node.cpu_affinity, mark=node.mark))
-    packed = 1 if deploy.spread else deploy.least  # replicas on one machine
     if deploy.cores:
-        found.append(Wish(node.id, "cores", number=deploy.cores * packed, mark=at("cores")))
+        found.append(Wish(node.id, "cores", number=deploy.cores * count, mark=at("cores")))
     if deploy.memory:
-        found.append(Wish(node.id, "memory", number=deploy.memory * packed, mark=at("memory")))
+        found.append(Wish(node.id, "memory", number=deploy.memory * count, mark=at("memory")))
     if deploy.near is not None:
         found.append(Wish(node.id, "near", deploy.near, mark=at("near")))
     for other in deploy.apart:
         found.append(Wish(node.id, "apart", other, mark=at("apart")))
-    return found
+    return [replace(wish, each=True) for wish in found] if each else found
 
 
 def matches(wishes: Sequence[Wish], host: Host) -> bool:

@@ -14,7 +14,7 @@ from dora.compile.wiring import crossing, edges
 from dora.dataflow.load import loads
 from dora.dataflow.model import Dataflow
 from dora.placement.model import Assignment, Placement
-from dora.placement.replicas import with_replicas
+from dora.placement.place import place
 from dora.protocol.config import NODE_CONFIG, REPLICA, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 from tests.dora.compile.test_dataplane import facts
@@ -40,13 +40,13 @@ def flow_of(folder: Path, deploy: str) -> Dataflow:
 
 
 def placed(dataflow: Dataflow, current: tuple[str, ...] = ()) -> Placement:
-    placement = Placement({node: Assignment("a", "") for node in dataflow.nodes})
-    return with_replicas(
-        placement,
+    """All nodes run on `a` already, and the replicas where `current` says."""
+    return place(
         dataflow,
-        spreadable=True,
-        candidates=lambda node: ["a", "b"],
-        current={"detect": current},
+        [Machine("a", "a"), Machine("b", "b")],
+        available={"a": 4, "b": 4},
+        current=dict.fromkeys(dataflow.nodes, "a"),
+        replicas={"detect": current},
     )
 
 

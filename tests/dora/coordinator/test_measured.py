@@ -52,3 +52,29 @@ def test_usage_is_that_of_nodes() -> None:
     """A router is not placed."""
     router = NodeStatus("flow", "cart", "dora-router", "running", cpu=0.5, infrastructure=True)
     assert {"camera": 0.3} == usages(look(0.0, camera(1, 1), router))
+
+
+def source(unit: str) -> str:
+    return unit.partition(".")[0]
+
+
+def replica(number: int, sent: int, size: int, pid: int | None = 7) -> NodeStatus:
+    traffic = Traffic(sent=sent, outputs={"boxes": sent} if sent else {}, sizes={"boxes": size})
+    return NodeStatus(
+        "flow", "cart", f"detect.{number}", "running", pid=pid, traffic=traffic, cpu=0.25
+    )
+
+
+def test_a_node_sends_what_all_its_replicas_send() -> None:
+    """One that has had nothing to do counts as well; the size is that of most messages."""
+    before = look(0.0, replica(1, 100, 10), replica(2, 50, 40), replica(3, 0, 10))
+    after = look(10.0, replica(1, 300, 10), replica(2, 150, 40), replica(3, 0, 10))
+    assert {("detect", "boxes"): Rate(30.0, 20.0)} == output_rates(before, after, source)
+    assert {"detect": 0.75} == usages(after, source)
+
+
+def test_a_replica_of_which_nothing_is_known_is_like_the_others() -> None:
+    """It was started anew meanwhile; one that does not run counts for nothing."""
+    before = look(0.0, replica(1, 100, 10), replica(2, 500, 10), replica(3, 0, 10, None))
+    after = look(10.0, replica(1, 300, 10), replica(2, 5, 10, pid=8), replica(3, 0, 10, None))
+    assert {("detect", "boxes"): Rate(40.0, 10.0)} == output_rates(before, after, source)
