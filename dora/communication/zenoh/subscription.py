@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import zenoh
@@ -10,6 +11,7 @@ import zenoh.ext
 
 from dora import arrow
 from dora.communication.base import Kind, Message
+from dora.communication.beginnings import Beginnings
 from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
@@ -18,6 +20,10 @@ from dora.communication.zenoh.joined import Closings
 from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
+
+PATIENCE = 10.0  # s, for what a sender sent before; its messages wait that long at most
+
+Received = tuple[Header, list[Any], int]  # with the number of a replica
 
 
 class ZenohSubscription:
@@ -37,9 +43,12 @@ class ZenohSubscription:
         self._route = route
         self._closings = closings
         self._cache = cache
-        self._inbox: Inbox[tuple[Header, list[Any], int]] = Inbox(limit)
+        self._inbox: Inbox[Received] = Inbox(limit)
         self._assembly = Assembly()
         self._gaps = Gaps()
+        self._session = session
+        self._beginnings = Beginnings[Received]()
+        self._order = threading.Lock()  # answers may end in another thread than messages come in
         self._closed = False
         self._subscriber: Any = hold(self._declare(session))
         if cache:
@@ -101,21 +110,70 @@ class ZenohSubscription:
         )
 
     def _on_sample(self, sample: zenoh.Sample) -> None:
+        received = self._read(sample)
+        if received is None:
+            return
+        if not self._cache:
+            self._put(received)
+            return
+        header = received[0]
+        with self._order:
+            ready, ask = self._beginnings.arrived(header.sender, header.number, received)
+            for it in ready:
+                self._put(it)
+        if ask:
+            self._ask(sample, header.sender)
+
+    def _read(self, sample: zenoh.Sample) -> Received | None:
+        """None for a part of a message that is not whole yet, and for what no sender of ours can
+        have made, which is logged."""
         attachment = sample.attachment
         try:
             header = unpack(b"" if attachment is None else attachment.to_bytes())
         except ValueError as error:
             logger.warning("a message of %s was thrown away: %s", self._route, error)
-            return
+            return None
         message = self._assembly.add(header, sample.payload)
         if message is None:
-            return
-        header = message[0]
+            return None
+        return (*message, 0 if self._closings is None else _replica(str(sample.key_expr)))
+
+    def _put(self, received: Received) -> None:
+        header = received[0]
         self._gaps.arrived(header.sender, header.number)
-        replica = 0 if self._closings is None else _replica(str(sample.key_expr))
-        self._inbox.put(
-            (*message, replica), header.kind, flush=header.flush, precious=header.precious
-        )
+        self._inbox.put(received, header.kind, flush=header.flush, precious=header.precious)
+
+    def _ask(self, sample: zenoh.Sample, sender: int) -> None:
+        """For what the sender keeps of what it sent before `sample`."""
+        source = sample.source_info
+        if source is None or not source.source_sn:
+            self._answered(sender)
+            return
+        of = source.source_id
+        try:
+            self._session.get(
+                f"{sample.key_expr}/@adv/pub/{of.zid}/{of.eid}/**?_sn=0..{source.source_sn - 1}",
+                zenoh.handlers.Callback(
+                    self._on_answer, lambda: self._answered(sender), indirect=False
+                ),
+                consolidation=zenoh.ConsolidationMode.NONE,
+                accept_replies=zenoh.ReplyKeyExpr.ANY,
+                timeout=PATIENCE,
+            )
+        except zenoh.ZError as error:  # the session is being closed
+            logger.warning("%s could not be asked for what it sent before: %s", self._route, error)
+            self._answered(sender)
+
+    def _on_answer(self, reply: zenoh.Reply) -> None:
+        received = None if reply.ok is None else self._read(reply.ok)
+        if received is not None:
+            with self._order:
+                self._beginnings.told_again(received[0].sender, received[0].number, received)
+
+    def _answered(self, sender: int) -> None:
+        with self._order:
+            for it in self._beginnings.answered(sender):
+                self._put(it)
 
     def _has_closed(self, replica: int) -> bool:
         return self._closings is None or self._closings.closed(replica)
