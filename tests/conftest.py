@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent
 # What shares something costly (a LAN of robots, machines with closures on them), or something that
 # there is once (the loopback ports of embedded machines). These take longest: they begin first.
 TOGETHER = {
-    "lan": ("lan",),
+    "lan": ("lan", "faults"),
     "embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py"),
 }
 

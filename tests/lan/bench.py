@@ -287,6 +287,18 @@ class Lan:
                 shape = ["tbf", "rate", f"{mbit}mbit", "burst", "64k", "latency", "50ms"]
                 _run(*tc, "replace", "dev", link, "root", *shape)
 
+    def lose(self, i: int, percent: int) -> None:
+        """Of the packets on the robot's link so many are lost, in both directions, at random."""
+        robot = self._robots[i]
+        for where, link in ((self._hub, robot.link), (robot.namespace, "eth0")):
+            nft = ["ip", "netns", "exec", where, "nft"]
+            table = ("netdev", f"loss{i}")
+            subprocess.run([*nft, "delete", "table", *table], capture_output=True, check=False)
+            if percent:
+                hook = f"type filter hook ingress device {link} priority 0;"
+                rule = f"numgen random mod 100 < {percent} drop"
+                _run(*nft, f"table {' '.join(table)} {{ chain c {{ {hook} {rule}; }}; }}")
+
     # How it is built and removed
 
     def _build(self) -> None:
