@@ -86,7 +86,8 @@ def frames(boxes: Mapping[str, Box], column_of: Mapping[str, str | None]) -> lis
         found.append(
             f'<rect class="machine" x="{left:.0f}" y="{top:.0f}" width="{right - left:.0f}" '
             f'height="{bottom - top:.0f}" rx="10"/>'
-            f'<text class="machine" x="{(left + right) / 2:.0f}" y="{top + 17:.0f}">'
+            # not in the middle: that is where edges come in
+            f'<text class="machine" x="{left + 10:.0f}" y="{top + 17:.0f}">'
             f"{escape(machine)}</text>"
         )
     return found

@@ -162,8 +162,9 @@ svg .builtin text {{ fill: var(--accent); }}
 svg path.edge {{ fill: none; stroke: var(--line); stroke-width: 1.4; }}
 svg path.cut {{ stroke: var(--accent); stroke-width: 2.6; }}
 svg rect.machine {{ fill: none; stroke: var(--line); stroke-dasharray: 7 4; }}
-svg text.machine {{ font-weight: 600; fill: var(--accent); }}
+svg text.machine {{ font-weight: 600; fill: var(--accent); text-anchor: start; }}
 svg marker path {{ fill: var(--line); }}
+svg #arrow-cut path {{ fill: var(--accent); }}
 pre {{ overflow-x: auto; padding: .8rem; background: var(--box); }}
 </style>
 </head>

@@ -10,6 +10,7 @@ import networkx as nx
 
 from dora.dataflow.boxes import GAP_Y, HEIGHT, MARGIN, TITLE, Box, frames, set_columns, set_rows
 from dora.dataflow.graph import graph
+from dora.dataflow.labels import label_of, set_apart
 from dora.dataflow.model import Dataflow, OutputSource
 
 Speeds = Mapping[tuple[str, str], str]  # (node, output) -> how much it sends, in words
@@ -22,7 +23,10 @@ def svg(dataflow: Dataflow, placement: Mapping[str, str], speeds: Speeds | None 
     cut = {(a, b) for a, b in drawn.edges() if _between(drawn, placement, a, b)}
     edges = _labelled(drawn, cut, speeds or {})
     layers, ways = _layers(drawn)
-    boxes = {vertex: Box((vertex,), drawn.nodes[vertex]["node"] is None) for vertex in drawn}
+    boxes = {
+        vertex: Box((vertex, *_small(dataflow, node)), node is None)
+        for vertex, node in drawn.nodes(data="node")
+    }
     boxes.update({point: Box(("",), builtin=False) for way in ways.values() for point in way})
     column_of = _columns(drawn, ways, placement)
     width = set_columns(boxes, layers, column_of) if placement else set_rows(boxes, layers)
@@ -35,16 +39,17 @@ def svg(dataflow: Dataflow, placement: Mapping[str, str], speeds: Speeds | None 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>',
+        f"<defs>{_arrow('arrow')}{_arrow('arrow-cut')}</defs>",
     ]
     if placement:
         parts += frames(boxes, {vertex: column_of[vertex] for vertex in drawn})
     for a, b in edges:
         parts.append(_path([boxes[vertex] for vertex in (a, *ways[a, b], b)], (a, b) in cut))
     parts += [_rect(boxes[vertex]) for vertex in drawn]
-    for (a, b), labels in edges.items():
-        parts.append(_label(boxes[a], boxes[(*ways[a, b], b)[0]], labels))
+    labels = [
+        label_of(boxes[a], boxes[(*ways[a, b], b)[0]], lines) for (a, b), lines in edges.items()
+    ]
+    parts += [it.svg() for it in set_apart(labels, [boxes[vertex] for vertex in drawn])]
     return "\n".join([*parts, "</svg>"])
 
 
@@ -162,23 +167,28 @@ def _path(stops: list[Box], cut: bool) -> str:
             f"M{start.x:.0f} {y:.0f} C{start.x:.0f} {y + side * 40:.0f} "
             f"{end.x:.0f} {y + side * 40:.0f} {end.x:.0f} {y:.0f}"
         )
-    kind = "edge cut" if cut else "edge"
-    return f'<path class="{kind}" d="{way}" marker-end="url(#arrow)"/>'
+    kind, arrow = ("edge cut", "arrow-cut") if cut else ("edge", "arrow")
+    return f'<path class="{kind}" d="{way}" marker-end="url(#{arrow})"/>'
 
 
-def _label(start: Box, end: Box, labels: list[str]) -> str:
-    if start is end:
-        x, y = start.x + start.width / 2 + 50, start.y + 4
-    elif start.y < end.y:
-        x, y = (start.x + end.x) / 2, (start.y + end.y) / 2
-    else:
-        side = -1 if start.x < end.x else 1
-        x, y = (start.x + end.x) / 2, start.y + side * (HEIGHT / 2 + 26)
-    first = y - (len(labels) - 1) * 6.5
-    return "".join(
-        f'<text class="edge-label" x="{x:.0f}" y="{first + 13 * line:.0f}">{escape(text)}</text>'
-        for line, text in enumerate(labels)
+def _arrow(name: str) -> str:
+    """As large on thick lines as on thin ones."""
+    return (
+        f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="11" '
+        'markerHeight="11" markerUnits="userSpaceOnUse" orient="auto-start-reverse">'
+        '<path d="M0 0 8 4 0 8z"/></marker>'
     )
+
+
+def _small(dataflow: Dataflow, node: str | None) -> tuple[str, ...]:
+    """What a box says of a node besides its name."""
+    deploy = dataflow.nodes[node].deploy if node is not None else None
+    if deploy is None or not deploy.has_replicas:
+        return ()
+    bounds = deploy.autoscale
+    count = f"{bounds.min} to {bounds.max}" if bounds else str(deploy.least)
+    plural = "" if count == "1" else "s"
+    return (f"{count} replica{plural}{', spread' if deploy.spread else ''}",)
 
 
 def _rect(box: Box) -> str:

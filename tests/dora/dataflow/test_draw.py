@@ -230,3 +230,34 @@ def test_edges_between_machines_are_thick_in_mermaid() -> None:
     where = {"a": "base", "b": "arm"}
     assert "a == x ==> b" in mermaid(dataflow, where)
     assert 'a == "x 1.0 MB/s" ==> b' in mermaid(dataflow, where, {("a", "x"): "1.0 MB/s"})
+
+
+def test_labels_are_not_on_top_of_each_other() -> None:
+    """Nor on boxes: the edges of one node begin at one place."""
+    inputs = "inputs: {x: s/a-long-name, y: s/another-long-name}"
+    nodes = "".join(f"  - {{id: n{i}, path: a.py, {inputs}}}\n" for i in range(4))
+    text = f"nodes:\n  - {{id: s, path: s.py, outputs: [a-long-name, another-long-name]}}\n{nodes}"
+    drawn = drawing(loads(text, "f.yml").dataflow)
+    found = [it for it in drawn.iter(f"{SVG}text") if it.get("class") == "edge-label"]
+    assert 8 == len(found)
+    widths = [len(it.text or "") * 5.0 for it in found]
+    places = [(float(it.attrib["x"]), float(it.attrib["y"])) for it in found]
+    assert [] == [
+        (found[a].text, found[b].text)
+        for a in range(8)
+        for b in range(a)
+        if abs(places[a][0] - places[b][0]) < (widths[a] + widths[b]) / 2
+        and abs(places[a][1] - places[b][1]) < 11
+    ]
+
+
+def test_a_box_says_how_many_replicas_there_are() -> None:
+    """And whether they are on one machine."""
+    text = """
+nodes:
+  - {id: a, path: a.py, deploy: {replicas: 3, spread: true}}
+  - {id: b, path: a.py, deploy: {autoscale: {min: 1, max: 4, target_queue: 5}}}
+"""
+    drawn = drawing(loads(text, "f.yml").dataflow)
+    small = [it.text for it in drawn.iter(f"{SVG}text") if it.get("class") == "small"]
+    assert ["3 replicas, spread", "1 to 4 replicas"] == small
