@@ -23,6 +23,16 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     return folder
 
 
+def add_packages(name: str, requirements: tuple[str, ...]) -> None:
+    """Makes `requirements` importable in this process, for a peer that is a library; what is there
+    already comes first. Raises RuntimeError as `environment`."""
+    folder = environment(name, requirements)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = str(folder / "lib" / version / "site-packages")
+    if packages not in sys.path:
+        sys.path.append(packages)
+
+
 def _uv(*arguments: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "uv", *arguments], capture_output=True, text=True, check=False

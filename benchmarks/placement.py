@@ -1,6 +1,6 @@
 """How good placements are, and how long they take: `python -m benchmarks.placement`.
 
-Small problems beside the best of all placements; large ones beside METIS (`pip install pymetis`)
+Small problems beside the best of all placements; large ones beside METIS (pymetis, fetched once)
 and beside taking the first machine that matches, as dora-rs does. All of them keep to the same
 capacities and wishes, and are judged by the same function.
 
@@ -21,7 +21,9 @@ from random import Random
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.environments import add_packages
 from benchmarks.placing.cases import KINDS, best_of_all, first_match, large, small, traffic
+from benchmarks.placing.metis import best_partition
 from benchmarks.placing.running import compare_running
 from dora.placement.problem import violations
 from dora.placement.solve import solve
@@ -88,11 +90,9 @@ def compare_small(console: Console, cases: int) -> bool:
 
 def compare_large(console: Console, items: int, hosts: int, seeds: int) -> bool:
     try:
-        import pymetis  # noqa: F401  # told at once that it is missing
-
-        from benchmarks.placing.metis import best_partition
-    except ImportError:
-        console.print("large problems need the peer: pip install pymetis")
+        add_packages("pymetis", ("pymetis>=2025",))
+    except RuntimeError as error:
+        console.print(f"large problems need the peer, which could not be had: {error}")
         return False
     table = Table(
         title=f"{items} nodes on {hosts} machines: MB/s over the network",
