@@ -26,6 +26,7 @@ SETTINGS = (
     "sockets",
     "watchdog",
     "memory",
+    "lease",
     "log_size",
     "log_files",
     "health",

@@ -23,6 +23,7 @@ from deploy.inventory_schema import is_archive, schema
 
 EMBEDDED = "embedded"
 LOOPBACK = "127.0.0.1"
+GRACE = 30.0  # seconds
 METRICS_PORT = 9464  # what OpenTelemetry's exporters for Prometheus use
 
 
@@ -51,7 +52,14 @@ class Machine:
     optional: bool = False
     metrics: tuple[str, int] | None = None  # where its supervisor serves figures: address, port
     link: float | None = None  # bytes a second between it and other machines
+    grace: float = GRACE  # seconds for which it may be out of reach until it counts as lost
     line: int = field(default=0, compare=False, repr=False)
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which what may move runs on there when nobody is heard. The other half of
+        `grace` is for it to end, and for clocks that do not go alike."""
+        return self.grace / 2
 
     @property
     def python_archive(self) -> Path | None:
@@ -172,6 +180,7 @@ def _machine(
         optional=values.get("optional", False),
         metrics=_metrics(values.get("metrics")),
         link=values.get("link"),
+        grace=values.get("grace", GRACE),
         line=line,
     )
 

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Any
 
-from deploy.document import bandwidth, core_list, flag_text, name, text
+from deploy.document import bandwidth, core_list, duration, flag_text, name, text
 
 _HOST = re.compile(r"[^\s@/-][^\s@/]*\Z")
 _USER = re.compile(r"[^\s@:/-][^\s@:/]*\Z")
@@ -95,6 +95,16 @@ def _address(value: object) -> str:
         ) from None
 
 
+SHORTEST_GRACE = 10.0  # seconds; half of it is a lease, which is renewed about each second
+
+
+def _grace(value: object) -> float:
+    seconds = duration(value)
+    if seconds < SHORTEST_GRACE:
+        raise ValueError(f"a duration of {SHORTEST_GRACE:.0f}s at least, such as 30s or 2m")
+    return seconds
+
+
 def _tag(value: object) -> str:
     tag = text(value)
     if not re.match(r"[^\s@!,*?\[-][^\s@!,*?\[]*\Z", tag):
@@ -116,6 +126,7 @@ _SHARED: dict[str, Any] = {
     "store": {"coerce": _folder},
     "optional": {"type": "boolean"},
     "link": {"coerce": bandwidth},
+    "grace": {"coerce": _grace},
     "metrics": {
         "type": "dict",
         "schema": {

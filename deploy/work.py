@@ -28,6 +28,7 @@ from deploy.events import (
     Waiting,
     ignore,
 )
+from deploy.leases import OFTEN, lease_of
 from deploy.plan import MachinePlan, Plan
 from deploy.profile import Profile
 from deploy.proof import last_lines, prove
@@ -78,7 +79,10 @@ class Work:
                 if await self.everywhere([row], self._lock):
                     taken.append(row)
             sessions = [self._sessions[row.machine] for row in taken]
-            alive = [asyncio.create_task(_keep_alive(session)) for session in sessions]
+            alive = [
+                asyncio.create_task(_keep_alive(session, _wanted(row, self._name)))
+                for row, session in zip(taken, sessions, strict=True)
+            ]
             try:
                 yield tuple(row for row in rows if row in taken)
             finally:
@@ -188,17 +192,22 @@ class Work:
 
     async def switch(self, row: MachinePlan) -> None:
         result = self.results[row.machine]
+        session, wanted = self._sessions[row.machine], _wanted(row, self._name)
+        mark = {}
+        if lease_of(wanted) is not None:
+            mark = {"mark": (await session.request("lease", deployment=self._name))["mark"]}
         self._touched.add(row.machine)
         try:
-            reply = await self._sessions[row.machine].request(
+            reply = await session.request(
                 "activate",
                 deployment=self._name,
-                profile=_wanted(row, self._name).to_json(),
+                profile=wanted.to_json(),
                 creator=self._options.owner,
                 expected=row.expected,
                 confirm_timeout=self._timeout,
                 revision=self._options.revision,
                 note=self._options.note,
+                **mark,
             )
         except ConnectionLost as error:
             self._trials[row.machine] = time.time() + self._timeout  # it may have begun
@@ -357,14 +366,20 @@ def _wanted(row: MachinePlan, deployment: str) -> Profile:
     return row.wanted or Profile(deployment, row.machine, ())
 
 
-async def _keep_alive(session: Session) -> None:
-    """A lock whose holder says nothing for long is nobody's."""
+async def _keep_alive(session: Session, wanted: Profile) -> None:
+    """A lock whose holder says nothing for long is nobody's; and leases run out."""
+    lease = lease_of(wanted)
+    pause = KEEP_ALIVE if lease is None else min(KEEP_ALIVE, lease / OFTEN)
+    mark = None
     while True:
-        await asyncio.sleep(KEEP_ALIVE)
+        await asyncio.sleep(pause)
         try:
-            await session.request("hello")
+            reply = await session.request("lease", deployment=wanted.deployment, mark=mark)
         except MachineError:
             return  # the step under way meets the same, and tells
+        mark = reply["mark"]
+        if reply["lease"] is not None:  # of what runs, which may be what was gone back to
+            pause = min(KEEP_ALIVE, reply["lease"] / OFTEN)
 
 
 async def _unlock(session: Session, deployment: str) -> None:

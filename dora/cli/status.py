@@ -134,6 +134,8 @@ def _table(console: Console, result: Status) -> None:
     for row in result.nodes:
         if row.shortfall:
             console.print(f"[yellow]{row.node}@{row.machine} {escape(row.shortfall)}[/yellow]")
+        if row.moved:
+            console.print(f"[dim]{row.node}@{row.machine}:[/dim] moved {escape(row.moved)}")
         if row.error:
             console.print(f"[dim]{row.node}@{row.machine}:[/dim] {escape(row.error)}")
 

@@ -44,11 +44,12 @@ NODE_PYTHON = (3, 10)
 @dataclass(frozen=True)
 class Site:
     """A machine that answered, and what was read off it. `held` are the exclusive cores that nodes
-    have there now, and may keep."""
+    have there now, and may keep; `lease` is that of nodes that may move (see `deploy.unit`)."""
 
     machine: Machine
     facts: Facts
     held: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    lease: float = 0.0
 
 
 def compile_dataflow(
@@ -183,6 +184,7 @@ def _machine(
                 log_files=1 if node.max_rotated_files is None else node.max_rotated_files,
                 health=health,
                 checks=checks,
+                lease=site.lease if node.deploy.moves else 0.0,
             )
         )
     documents = {DOCUMENT: summary}
@@ -219,6 +221,7 @@ def _unit(
     log_size: int = 0,
     log_files: int = 1,
     health: tuple[HealthCommand, ...] = (),
+    lease: float = 0.0,
     checks: Mapping[str, Source] | None = None,
 ) -> UnitSpec:
     unit = Unit(
@@ -244,6 +247,7 @@ def _unit(
         log_size=log_size,
         log_files=log_files,
         health=health,
+        lease=lease,
     )
     return UnitSpec(unit=unit, sources={**package.sources, **(checks or {})})
 
@@ -277,6 +281,7 @@ def summarise(
                 outputs=it.of.all_outputs,
                 restart=it.of.restart.policy,
                 replica_of=it.of.id if it.replica else "",
+                moved=placement.assignments[it.of.id].moved,
             )
             for it in instances(dataflow, placement)
         },

@@ -57,6 +57,7 @@ async def deploy(
     serial: Serial | None = None,
     wait: float = 0.0,
     regardless: bool = False,
+    note: str = "",
     emit: Emit = ignore,
 ) -> Deployed:
     """As `carry_out`, with what the files ask for. Raises DeployError when that does not fit on
@@ -72,6 +73,7 @@ async def deploy(
         serial=serial,
         wait=wait,
         regardless=regardless,
+        note=note,
         emit=emit,
     )
 

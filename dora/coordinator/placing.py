@@ -12,6 +12,7 @@ from dora.compile.cores import cores_left, usable
 from dora.compile.platforms import platforms_of
 from dora.coordinator.measured import measure
 from dora.dataflow.model import Dataflow
+from dora.placement.bars import NO_BARS, Bars, decide_without
 from dora.placement.gain import Gain, gain_of
 from dora.placement.groups import Situation
 from dora.placement.hosts import Found
@@ -41,6 +42,7 @@ async def place_nodes(
     moving: bool,
     seconds: float,
     emit: Emit,
+    bars: Bars = NO_BARS,
 ) -> Placed:
     """`summary` is of what runs; the rest is as in `prepare`. Raises PlacementError."""
     current = where_nodes_are(summary) if summary else {}
@@ -64,7 +66,7 @@ async def place_nodes(
         platforms=platforms_of(dataflow),
         replicas=where_replicas_are(summary) if summary else {},
     )
-    placement = decide(dataflow, situation)
+    placement = decide_without(dataflow, situation, bars)
     gain = None
     if moving:
         moved = decide(dataflow, situation, keep=False)
@@ -102,12 +104,16 @@ def where_replicas_are(summary: DataflowSummary) -> dict[str, tuple[str, ...]]:
 
 
 def _with_first_reasons(placement: Placement, summary: DataflowSummary) -> Placement:
-    """A node that stays where it was placed keeps the reason of that decision: the same files
-    give the same documents, however often they are deployed."""
+    """A node that stays where it was placed keeps the reason of that decision, and where it came
+    from: the same files give the same documents, however often they are deployed."""
     first = {summary.source(name): it for name, it in reversed(list(summary.nodes.items()))}
     assignments = {
-        node: replace(it, reason=first[node].reason)
-        if STAYS in it.reason and node in first and first[node].machine == it.machine
+        node: replace(
+            it,
+            reason=first[node].reason if STAYS in it.reason else it.reason,
+            moved=it.moved or first[node].moved,
+        )
+        if node in first and first[node].machine == it.machine
         else it
         for node, it in placement.items()
     }

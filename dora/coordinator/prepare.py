@@ -26,6 +26,7 @@ from dora.compile.replicas import instances
 from dora.compile.scheduling import not_allowed
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
+from dora.coordinator.attendance import unattended
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.keys import MachineKeys, create_keys
 from dora.coordinator.measured import LOOKS
@@ -33,6 +34,7 @@ from dora.coordinator.placing import place_nodes
 from dora.coordinator.secrets import read_secrets, reference_key
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
+from dora.placement.bars import NO_BARS, Bars
 from dora.placement.gain import Gain
 from dora.placement.groups import Situation
 from dora.placement.model import Placement
@@ -68,11 +70,15 @@ async def prepare(
     measuring: bool = False,
     moving: bool = False,
     seconds: float = LOOKS,
+    bars: Bars = NO_BARS,
+    staying: bool = False,
 ) -> Prepared:
     """Places, compiles, builds and plans for the machines that answered.
 
     With `measuring`, nodes that are new are placed by what the others are seen to send within
     `seconds`. With `moving`, what runs is placed anew as well, if there is a real `gain`.
+    `bars` are machines that nodes have to leave, if they can. Without `staying`, whoever deploys
+    does not keep leases afterwards, and is warned where nobody else does.
     Raises PlacementError, DoraError or BuildError for what the files ask for and cannot be had,
     MachineError when a machine stops answering.
     """
@@ -92,6 +98,7 @@ async def prepare(
         moving=moving,
         seconds=seconds,
         emit=emit,
+        bars=bars,
     )
     placement = placed.placement
     hosts = {it.machine for it in instances(dataflow, placement)}
@@ -114,6 +121,7 @@ async def prepare(
             session.machine,
             await asyncio.to_thread(_equipped, session, workshop, say),
             held_cores(current[machine], processes, summary),
+            session.machine.lease if len(inventory.machines) > 1 else 0.0,
         )
         for machine, session in taking_part.items()
     }
@@ -153,7 +161,8 @@ async def prepare(
         closures=closures,
         surveys=surveys,
         files=frozenset(files_of(deployment)),
-        warnings=tuple(
+        warnings=(() if staying else await unattended(name, dataflow, sessions))
+        + tuple(
             warning
             for machine, site in sites.items()
             for warning in not_allowed(

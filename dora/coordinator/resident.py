@@ -21,6 +21,9 @@ from dora.coordinator.balancing import LOOK, Balancing
 from dora.coordinator.changes import Concerned, concerned
 from dora.coordinator.contact import Contact
 from dora.coordinator.deploy import Deployed, deploy
+from dora.coordinator.failover import Failover, Place
+from dora.coordinator.guard import Guard
+from dora.coordinator.moves import movable, moved, noted, staying
 from dora.coordinator.prepare import Prepared, prepare
 from dora.coordinator.trials import hold_trials
 from dora.coordinator.watch import Line, watch
@@ -69,6 +72,9 @@ class Resident:
         self._read_inventory = read_inventory
         self._inventory = read_inventory()
         self._balancing = Balancing(name)
+        self._failover = Failover({}, time.monotonic())
+        self._dataflow: Dataflow | None = None  # that was deployed last
+        self._moving: Mapping[str, str] = {}  # node that may move -> where it is
         self._deploying = asyncio.Lock()
         self._concerned: Concerned | None = None
         self._absent: frozenset[str] = frozenset()  # from the last deployment
@@ -85,6 +91,11 @@ class Resident:
     async def bring_up(self, found: Contact) -> Deployed:
         """Deploys to the machines that answered. Raises DoraError or DeployError."""
         self._read_at = time.time_ns()
+        graces = {
+            name: self._inventory.machines[name].grace
+            for name in (*found.sessions, *found.unreachable)
+        }
+        self._failover = Failover(graces, time.monotonic())
         return await self._deploy(found, self._read(), found.sessions, self._listener.emit)
 
     async def stay(
@@ -93,16 +104,27 @@ class Resident:
         """Watches the machines, and deploys what is saved; returns when there is another inventory
         to begin anew with. Without `saves` it runs until it is cancelled."""
         asked: asyncio.Queue[frozenset[Path]] = asyncio.Queue()
+        guard = Guard(self._name, self._failover, self._listener.say)
 
         def emit(event: Event) -> None:
             self._listener.emit(event)
+            guard.emit(event)
             if isinstance(event, LinkBack) and event.machine in self._absent:
                 asked.put_nowait(frozenset())  # it has missed something
 
         tasks = [
-            watch(self._name, found.sessions, machines, self._connector, emit, self._listener.line)
+            watch(
+                self._name,
+                found.sessions,
+                machines,
+                self._connector,
+                emit,
+                self._listener.line,
+                guard.keep,
+            ),
+            self._balance(found),
+            guard.watch(lambda wanted: self._place(found, wanted)),
         ]
-        tasks.append(self._balance(found))
         if saves is not None:
             tasks += [self._gather(saves, asked), self._follow(found, asked)]
         running = [asyncio.ensure_future(task) for task in tasks]
@@ -129,6 +151,22 @@ class Resident:
                 await hold_trials(self._name, sessions)
                 options = {**self._options, "emit": _without_units(self._listener.emit)}
                 await self._balancing.scale(sessions, counts, options, self._listener.say)
+
+    async def _place(self, found: Contact, wanted: Place) -> None:
+        """Nodes leave machines that are lost or fail them, and machines that return learn it."""
+        dataflow = self._dataflow
+        assert dataflow is not None, "there is no failover before the first deployment"
+        try:
+            sessions = await _looked(found, self._name)
+            async with self._deploying:
+                if not sessions:
+                    raise DoraError("no machine answers")
+                emit = _without_units(self._listener.emit)
+                await self._deploy(found, dataflow, sessions, emit, why=wanted.reasons)
+        except (DoraError, DeployError) as error:
+            pause = self._failover.put_off(time.monotonic())
+            again = "" if pause is None else f"; tried again in {pause:.0f} s"
+            self._listener.say(f"{self._name}: nothing is moved yet: {error}{again}")
 
     async def _gather(self, saves: Saves, asked: asyncio.Queue[frozenset[Path]]) -> None:
         async for saved in saves(self._files):
@@ -169,26 +207,71 @@ class Resident:
             raise DoraError(
                 "no machine answers; what was saved is deployed when one is back",
             )
+        self._failover.forgive()
         async with self._deploying:
             await self._deploy(found, dataflow, sessions, _without_units(self._listener.emit))
 
     async def _deploy(
-        self, found: Contact, dataflow: Dataflow, sessions: Mapping[str, Session], emit: Emit
+        self,
+        found: Contact,
+        dataflow: Dataflow,
+        sessions: Mapping[str, Session],
+        emit: Emit,
+        *,
+        why: tuple[str, ...] = (),
     ) -> Deployed:
+        """`why` nodes may have to move, if that is all that it is for."""
         first = self._concerned is None
         self._absent = frozenset(self._inventory.machines) - frozenset(sessions)
         if first:  # also for a deployment that fails, so that it can be put right
             self._concerned = concerned(dataflow.file, self._inventory.file, ())
+        failover = self._failover
+        failover.began(sessions)
         await hold_trials(self._name, sessions)
-        prepared = await prepare(self._name, dataflow, self._inventory, sessions, emit)
+        prepared = await prepare(
+            self._name,
+            dataflow,
+            self._inventory,
+            sessions,
+            emit,
+            bars=failover.bars,
+            staying=True,
+        )
         self._concerned = concerned(dataflow.file, self._inventory.file, prepared.files)
         if first or not all(row.up_to_date for row in prepared.plan.machines):
             self._listener.planned(prepared, found)
+        after = movable(dataflow, prepared.placement.machines)
+        moves = moved(self._moving, after)
+        note = noted(moves, why)
         try:
-            result = await deploy(prepared, sessions, emit=emit, **self._options)
+            if why and all(row.up_to_date for row in prepared.plan.machines):
+                result = Deployed(self._name, ())  # what has failed is not started anew for that
+            else:
+                result = await deploy(prepared, sessions, emit=emit, note=note, **self._options)
         finally:
             await asyncio.gather(*(look.close() for look in prepared.closures.looks.values()))
         self._balancing.follow(dataflow)
+        self._dataflow = dataflow
+        now = time.monotonic()
+        if result.healthy:
+            failover.follow(after)
+            failover.ended(sessions.keys(), now)
+            self._moving = after
+            if moves:
+                self._listener.say(f"{self._name}: moved {moves}")
+            for line in staying(after, failover.bars) if why else ():
+                self._listener.say(f"{self._name}: {line}")
+        else:
+            if not self._moving:
+                failover.follow(after)
+            pause = failover.put_off(now)
+            tried = [
+                failover.unhealthy(row.machine, unit, reason, now)
+                for row in result.machines
+                for unit, reason in row.unhealthy.items()
+            ]
+            if pause is not None and not any(tried):
+                self._listener.say(f"{self._name}: tried again in {pause:.0f} s")
         self._listener.deployed(prepared, result, found)
         return result
 

@@ -45,6 +45,7 @@ class NodeStatus:
     traffic: Traffic | None = None  # since the process started; None if it has not said
     rates: Rates | None = None  # lately; None if it has not said enough
     reason: str | None = None  # of its placement
+    moved: str | None = None  # from where it had to go, when, and why
     infrastructure: bool = False  # a router, not a node of the flow file
 
 
@@ -89,6 +90,7 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
                         since=contact.last_seen.get(node.machine),
                         error=contact.unreachable[node.machine].reason,
                         reason=node.reason,
+                        moved=node.moved or None,
                     )
                 )
     machines: dict[str, dict[str, Any]] = {
@@ -154,6 +156,7 @@ async def _machine(
                     machine=session.machine.id,
                     node=unit.name,
                     reason=placed.reason if placed else None,
+                    moved=(placed.moved or None) if placed else None,
                     infrastructure=unit.name == ROUTER,
                     generation=installed.current,
                     **_fields(state),

@@ -8,7 +8,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,14 +92,16 @@ async def watch(
     connector: Connector,
     emit: Emit,
     on_line: Callable[[Line], None],
+    beside: Callable[[Session], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Runs until cancelled. `sessions` are used as long as they live, then replaced, there too;
+    """Runs until cancelled. `beside` runs with each session, and ends its link by a MachineError.
+    `sessions` are used as long as they live, then replaced, there too;
     machines without one are tried again and again. What changed while a link was lost is told
     when it is back, as are all units of a machine that had none at the beginning."""
     async with asyncio.TaskGroup() as group:
         for machine in machines.values():
             group.create_task(
-                _watch_machine(deployment, machine, sessions, connector, emit, on_line)
+                _watch_machine(deployment, machine, sessions, connector, emit, on_line, beside)
             )
 
 
@@ -102,6 +112,7 @@ async def _watch_machine(
     connector: Connector,
     emit: Emit,
     on_line: Callable[[Line], None],
+    beside: Callable[[Session], Coroutine[Any, Any, None]] | None,
 ) -> None:
     session = sessions.get(machine.id)
     lost: float | None = None if session else time.time()
@@ -120,6 +131,8 @@ async def _watch_machine(
             async with asyncio.TaskGroup() as group:
                 group.create_task(_states(session, deployment, told, emit))
                 group.create_task(_lines(session, deployment, tail, on_line))
+                if beside is not None:
+                    group.create_task(beside(session))
         except* MachineError as errors:
             if lost is None:
                 lost = told.heard or time.time()

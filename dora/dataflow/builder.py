@@ -308,7 +308,21 @@ class Builder:
             replicas=given.get("replicas"),
             spread=given.get("spread", False),
             autoscale=autoscale_of(self.report, path, given),
+            on_machine_loss=self._on_machine_loss(path, given),
         )
+
+    def _on_machine_loss(self, path: DocumentPath, given: Values) -> Any:
+        where = (*path, "on_machine_loss")
+        if given.get("on_machine_loss") == "move":
+            if "machine" in given:
+                message = f"a node that is to run on {given['machine']} cannot move"
+                self.report.error(where, message, "drop `machine`, or name `labels` instead")
+            elif "replicas" in given or "autoscale" in given:
+                message = "replicas do not move: the others do their work"
+                self.report.error(
+                    where, message, "drop it; `spread: true` has them on many machines"
+                )
+        return given.get("on_machine_loss", "wait")
 
     def _core_kind(self, path: DocumentPath, given: Values) -> Any:
         kind = given.get("core_kind")

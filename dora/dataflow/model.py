@@ -13,6 +13,7 @@ Scheduler = Literal["fifo", "priority", "edf"]
 LayerChoice = Literal["auto", "zenoh", "shm"]
 Delivery = Literal["drop", "reliable"]
 Distribution = Literal["balance", "broadcast"]
+MachineLoss = Literal["wait", "move"]
 Priority = Literal["realtime", "high", "normal", "bulk"]
 
 
@@ -160,6 +161,12 @@ class Deploy:
     replicas: int | None = None
     spread: bool = False  # over machines
     autoscale: Autoscale | None = None
+    on_machine_loss: MachineLoss = "wait"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may be started on another machine when its own is lost, or fails it."""
+        return self.on_machine_loss == "move"
 
     @property
     def has_replicas(self) -> bool:

@@ -209,6 +209,7 @@ _DEPLOY: dict[str, Schema] = {
             "cooldown": {"coerce": duration},
         },
     },
+    "on_machine_loss": {"allowed": ["wait", "move"]},
     "distribute": {"unsupported": "code is always copied over SSH"},
 }
 

@@ -5,7 +5,7 @@ Laptop only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -39,7 +39,8 @@ class Situation:
     """All that a decision is made of. `nodes`: part -> its node (`dora.placement.replicas`);
     `flows` are those of parts; `running`: part -> the machine where it runs now; `usage`: node ->
     the cores that it was seen to use; `platforms`: node -> the one architecture that its files are
-    for; `packed`: node -> how many replicas it is that go together."""
+    for; `packed`: node -> how many replicas it is that go together; `bars`: part -> machines where
+    it is not to run, the same for all of a group."""
 
     nodes: Mapping[str, str]
     hosts: Sequence[Host]
@@ -48,6 +49,7 @@ class Situation:
     usage: Mapping[str, float] | None = None
     platforms: Mapping[str, str] | None = None
     packed: Mapping[str, int] | None = None
+    bars: Mapping[str, Collection[str]] | None = None
 
     @cached_property
     def parts(self) -> dict[str, list[str]]:
@@ -102,15 +104,20 @@ def candidates(group: Group, situation: Situation) -> list[int]:
     A host that is away keeps what it ran, lest it runs twice; else it gets a group only if the
     inventory leaves no other choice.
     """
-    hosts = situation.hosts
-    matching = [index for index, host in enumerate(hosts) if matches(group.wishes, host)]
+    hosts, barred = situation.hosts, _barred(group, situation)
+    matching = [
+        index
+        for index, host in enumerate(hosts)
+        if matches(group.wishes, host) and host.id not in barred
+    ]
+    only = len(matching) == 1 and not barred  # else where it was will do as well
     stays = staying(group, situation)
     if stays is not None and not hosts[stays].answers:
         return [stays]
     return [
         index
         for index in matching
-        if (not lacks(group.wishes, hosts[index]) if hosts[index].answers else len(matching) == 1)
+        if (not lacks(group.wishes, hosts[index]) if hosts[index].answers else only)
     ]
 
 
@@ -122,9 +129,15 @@ def staying(group: Group, situation: Situation) -> int | None:
         if number is None:
             continue
         host = situation.hosts[number]
+        if host.id in _barred(group, situation):
+            continue
         if matches(group.wishes, host) and not (host.answers and lacks(group.wishes, host)):
             return number
     return None
+
+
+def _barred(group: Group, situation: Situation) -> Collection[str]:
+    return (situation.bars or {}).get(group.nodes[0], ())
 
 
 def problem_of(

@@ -10,10 +10,11 @@ from dora.protocol.config import replica_name
 
 @dataclass(frozen=True)
 class Assignment:
-    """`reason` is a short sentence for people."""
+    """`reason` is a short sentence for people; `moved` tells from where it had to go, and why."""
 
     machine: str
     reason: str
+    moved: str = ""
 
 
 @dataclass(frozen=True)

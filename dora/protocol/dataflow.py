@@ -25,6 +25,7 @@ class NodeSummary:
     outputs: tuple[str, ...] = ()
     restart: str = "never"
     replica_of: str = ""  # the node, if this is one of its replicas
+    moved: str = ""  # from where it had to go, when, and why
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ class DataflowSummary:
     def to_text(self) -> str:
         data = asdict(self)
         for node in data["nodes"].values():
-            if not node["replica_of"]:
-                del node["replica_of"]
+            for name in ("replica_of", "moved"):
+                if not node[name]:
+                    del node[name]
         return json.dumps(data, sort_keys=True, indent=1)
 
     @classmethod
