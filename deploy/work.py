@@ -226,8 +226,6 @@ class Work:
         await self._examine(row, session, self._emit, window, limit)
         on_trial = row.machine in self._trials  # a trial of the same may have been left here
         result.outcome = "deployed" if on_trial or not row.up_to_date else "unchanged"
-        if row.wanted is None:
-            result.generation = None
 
     async def _examine(
         self, row: MachinePlan, session: Session, emit: Emit, window: float, limit: float
@@ -249,8 +247,12 @@ class Work:
             await self._examine(row, fresh, ignore, 0, 0)
 
     async def confirm(self, row: MachinePlan) -> None:
-        if row.machine not in self._trials:
-            return
+        if row.machine in self._trials:
+            await self._confirm(row)
+        if row.wanted is None:  # the generation without units was only to be gone back from
+            self.results[row.machine].generation = None
+
+    async def _confirm(self, row: MachinePlan) -> None:
         result = self.results[row.machine]
         number = result.generation
         while True:

@@ -55,6 +55,7 @@ class Failover:
         self._nodes: dict[tuple[str, str], _Node] = {}
         self._reasons: list[str] = []
         self._under_way: list[str] | None = None  # the reasons that a deployment began with
+        self._present: frozenset[str] = frozenset()  # the machines that it began with
         self._due: float | None = None
         self._pause = RETRY
 
@@ -141,7 +142,8 @@ class Failover:
     def decide(self, now: float, clock: Callable[[float], str]) -> Place | None:
         """What is to be done now, if anything. `clock` tells what people call a moment. Where
         somebody else keeps the leases of a machine, what becomes of nodes is up to them."""
-        if not self._asked_for or any(it.contested for it in self._machines.values()):
+        contested = any(it.contested for it in self._machines.values())
+        if not self._asked_for or contested or self._under_way is not None:
             return None
         for name, it in self._machines.items():
             if not it.lost and now - it.heard >= it.grace:
@@ -156,9 +158,17 @@ class Failover:
     def began(self, present: Collection[str]) -> None:
         """A deployment begins, for whatever reason, with these machines: the others miss it."""
         self._under_way = list(self._reasons)
+        self._present = frozenset(present)
         for name, it in self._machines.items():
             if name not in present:
                 it.in_step = False
+
+    def broke_off(self, now: float) -> None:
+        """It is over, whatever came of it. Whoever deploys has renewed leases, too."""
+        self._under_way = None
+        for name in self._present & self._machines.keys():
+            self._machines[name].heard = now
+        self._present = frozenset()
 
     def ended(self, well: Collection[str], now: float) -> None:
         """It was carried out, by these machines. One that fell silent meanwhile may have heard of
@@ -166,7 +176,8 @@ class Failover:
         for name in well:
             if name in self._machines and not self._machines[name].lost:
                 self._machines[name].in_step = True
-        done, self._under_way = self._under_way or [], None
+        done = self._under_way or []
+        self.broke_off(now)
         self._reasons = [reason for reason in self._reasons if reason not in done]
         self._due, self._pause = (now if self._reasons else None), RETRY
 
@@ -181,7 +192,7 @@ class Failover:
 
     def put_off(self, now: float) -> float | None:
         """It could not be done. How many seconds later it is tried again, if there is a reason."""
-        self._under_way = None
+        self.broke_off(now)
         if not self._reasons:
             return None
         pause, self._pause = self._pause, min(self._pause * 2, LONGEST_RETRY)

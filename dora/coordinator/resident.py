@@ -225,8 +225,22 @@ class Resident:
         self._absent = frozenset(self._inventory.machines) - frozenset(sessions)
         if first:  # also for a deployment that fails, so that it can be put right
             self._concerned = concerned(dataflow.file, self._inventory.file, ())
+        self._failover.began(sessions)
+        try:
+            return await self._carry_out(found, dataflow, sessions, emit, why, first)
+        finally:
+            self._failover.broke_off(time.monotonic())
+
+    async def _carry_out(
+        self,
+        found: Contact,
+        dataflow: Dataflow,
+        sessions: Mapping[str, Session],
+        emit: Emit,
+        why: tuple[str, ...],
+        first: bool,
+    ) -> Deployed:
         failover = self._failover
-        failover.began(sessions)
         await hold_trials(self._name, sessions)
         prepared = await prepare(
             self._name,

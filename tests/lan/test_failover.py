@@ -1,0 +1,220 @@
+"""Machines that are lost: what may move runs elsewhere, and never twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lan.bench import Lan
+from tests.scenarios.fleet import Fleet, wait_until, write_flow
+
+NAMES = {1: "base", 2: "rover", 3: "drone"}
+BASE, ROVER, DRONE = NAMES
+GRACE = 10  # seconds, the shortest
+
+CAMERA = """
+from dora import Node
+node, number = Node(), 0
+for event in node:
+    if event["type"] == "INPUT":
+        number += 1
+        node.send_output("frames", b"", {"number": number})
+"""
+DETECTOR = """
+import socket
+from dora import Node
+node = Node()
+for event in node:
+    if event["type"] == "INPUT":
+        node.send_output("boxes", b"", {"by": socket.gethostname(), **event["metadata"]})
+"""
+SHOW = """
+from dora import Node
+for event in Node():
+    if event["type"] == "INPUT":
+        print(event["metadata"]["by"], event["metadata"]["number"], flush=True)
+"""
+FLOW = """
+nodes:
+  - id: camera
+    path: camera.py
+    deploy: {machine: base}
+    inputs: {tick: dora/timer/millis/100}
+    outputs: [frames]
+  - id: detector
+    path: detector.py
+    deploy: {labels: {sees: "yes"}, on_machine_loss: move}
+    inputs: {frames: camera/frames}
+    outputs: [boxes]
+  - id: show
+    path: show.py
+    deploy: {machine: base}
+    inputs: {boxes: detector/boxes}
+  - id: lamp
+    path: lamp.py
+    deploy: {machine: drone}
+"""
+LAMP = "from dora import Node\nfor event in Node():\n    pass\n"
+# What starts at boot, where that is enabled.
+BOOT = """
+import pathlib, sys
+root = pathlib.Path.home() / ".local/share/dora"
+(agent,) = (root / "agent").iterdir()
+sys.path.insert(0, str(agent))
+from deploy.supervisor.main import main
+sys.exit(main(agent.name, str(root), "start", []))
+"""
+
+
+@pytest.fixture
+def fleet(lan: Lan, tmp_path: Path, cache: Path) -> Iterator[Fleet]:
+    """Robots base, rover and drone; the last two `see`."""
+    inventory = tmp_path / "machines.yml"
+    text = lan.inventory_text(user="robot", grace=f"{GRACE}s")
+    for i, name in NAMES.items():
+        text = text.replace(f"robot{i}:", f"{name}:")
+    for name in ("rover", "drone"):
+        text = text.replace(f"  {name}:\n", f"  {name}:\n    labels: {{sees: 'yes'}}\n")
+    inventory.write_text(text)
+    fleet = Fleet(lan.home, inventory, cache=cache)
+    yield fleet
+    for i in NAMES:
+        lan.power_on(i)
+        lan.heal(i)
+    for name in {row["deployment"] for row in fleet.json("status")["nodes"]}:
+        fleet.dora("stop", name)
+
+
+class Coordinator:
+    """`dora coordinator` in the background, and all that it says."""
+
+    def __init__(self, fleet: Fleet, flow: Path) -> None:
+        self.process = fleet.start("coordinator", flow, "--window", "0.5", "--json")
+        self.said: list[str] = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.said.extend(line.rstrip() for line in self.process.stdout)
+
+    def says(self, what: str) -> bool:
+        return any(what in line for line in list(self.said))
+
+    def end(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+        self._reading.join(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def shown(self) -> list[tuple[str, int]]:
+        """What `show` prints: who saw it, and the number."""
+        rows: list[Any] = [json.loads(line) for line in list(self.said) if line.startswith("{")]
+        words = [row["line"].split() for row in rows if row.get("node") == "show" and "line" in row]
+        return [(word[0], int(word[1])) for word in words]
+
+
+def runs(lan: Lan, i: int, script: str) -> bool:
+    return any(script in it.command for it in lan.processes(i))
+
+
+class Detectors:
+    """Looks at the processes of the robots all the time: where the detector runs, and whether it
+    ever ran on two of them."""
+
+    def __init__(self, lan: Lan) -> None:
+        self._lan = lan
+        self.on: frozenset[int] = frozenset()
+        self.twice: list[float] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._end.wait(0.05):
+            try:
+                self.on = frozenset(i for i in NAMES if runs(self._lan, i, "detector.py"))
+            except OSError:
+                continue  # a robot that went off while we looked
+            if len(self.on) > 1:
+                self.twice.append(time.monotonic())
+
+    def end(self) -> None:
+        self._end.set()
+        self._thread.join(30)
+
+
+def test_what_may_move_outlives_its_machine_and_never_runs_twice(
+    lan: Lan, fleet: Fleet, tmp_path: Path
+) -> None:
+    """Cut off, it ends by itself before another robot begins; back again, the first starts nothing
+    of it; off for good, the next takes over, and booted it waits to be told. Nodes elsewhere keep
+    their processes. Without a coordinator it ends, and what does not move runs on."""
+    flow = write_flow(
+        tmp_path / "seeing",
+        {"camera.py": CAMERA, "detector.py": DETECTOR, "show.py": SHOW, "lamp.py": LAMP},
+        FLOW,
+    )
+    flow = flow.rename(flow.with_name("seeing.yml"))
+    coordinator, detectors = Coordinator(fleet, flow), Detectors(lan)
+
+    def seen_by(i: int) -> bool:
+        return bool(shown := coordinator.shown()) and shown[-1][0] == f"robot{i}"
+
+    def deployed(machine: str) -> list[str]:
+        rows = fleet.json("status")["nodes"]
+        return [row["node"] for row in rows if row["machine"] == machine]
+
+    try:
+        wait_until(lambda: seen_by(ROVER), "the rover sees")
+        before = fleet.pids()
+
+        lan.cut(ROVER)
+        wait_until(lambda: not detectors.on, "the lease to end")
+        wait_until(lambda: seen_by(DRONE), "the drone sees")
+        after = fleet.pids(code=4)
+        assert before["camera@base"] == after["camera@base"]
+        assert before["show@base"] == after["show@base"]
+        row = fleet.nodes(code=4)["detector"]
+        assert ("drone", "running") == (row["machine"], row["state"])
+        assert row["moved"].startswith("from rover: lost since 20")
+        newest = fleet.json("generations", "seeing", code=4)["revisions"][0]
+        assert newest["note"].startswith("moved detector rover -> drone; rover was not heard")
+
+        lan.heal(ROVER)
+        wait_until(lambda: coordinator.says("rover is back"), "the rover to be heard")
+        wait_until(lambda: deployed("rover") == [], "the rover to learn it")
+        assert frozenset({DRONE}) == detectors.on
+
+        lan.power_off(DRONE)
+        wait_until(lambda: seen_by(ROVER), "the rover sees again")
+        lan.power_on(DRONE, sshd=False)
+        lan.cut(DRONE)
+        lan.run(DRONE, ["/usr/bin/python3", "-c", BOOT], user="robot")
+        wait_until(lambda: runs(lan, DRONE, "lamp.py"), "what does not move, at boot")
+        lan.heal(DRONE)
+        lan.start_sshd(DRONE)
+        wait_until(lambda: coordinator.says("drone is back"), "the drone to be heard")
+        wait_until(lambda: deployed("drone") == ["lamp"], "the drone to learn it")
+        numbers = [number for _, number in coordinator.shown()]
+        assert len(set(numbers)) == len(numbers)
+
+        coordinator.end()
+        wait_until(lambda: not detectors.on, "the lease to end without a coordinator")
+        nodes = fleet.nodes()
+        assert "its lease is over" in nodes["detector"]["error"]
+        assert ("running", "running") == (nodes["camera"]["state"], nodes["show"]["state"])
+        assert before["camera@base"] == fleet.pids()["camera@base"]
+        assert "none keeps seeing now" in fleet.dora("plan", flow).stdout
+        assert [] == detectors.twice
+    finally:
+        detectors.end()
+        coordinator.end(signal.SIGKILL)
