@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import zenoh
@@ -11,17 +12,18 @@ import zenoh.ext
 
 from dora import arrow
 from dora.communication.base import Kind, Message
-from dora.communication.beginnings import Beginnings
 from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
+from dora.communication.order import Order, Step
 from dora.communication.parts import Assembly
 from dora.communication.zenoh.joined import Closings
 from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
 
-PATIENCE = 10.0  # s, for what a sender sent before; its messages wait that long at most
+PATIENCE = 3.0  # s, until a question for what was missed counts as lost
+PAUSE = 0.5  # s, before it is asked again: the link may be coming back
 
 Received = tuple[Header, list[Any], int]  # with the number of a replica
 
@@ -47,13 +49,11 @@ class ZenohSubscription:
         self._assembly = Assembly()
         self._gaps = Gaps()
         self._session = session
-        self._beginnings = Beginnings[Received]()
-        self._order = threading.Lock()  # answers may end in another thread than messages come in
+        self._order = Order[Received]()
+        self._asked: dict[int, _Question] = {}  # by sender
+        self._lock = threading.Lock()  # answers may end in another thread than messages come in
         self._closed = False
         self._subscriber: Any = hold(self._declare(session))
-        if cache:
-            # Only so can zenoh tell of what not even the sender has any more.
-            self._listener = hold(self._subscriber.sample_miss_listener(direct(self._on_miss)))
 
     @property
     def dropped(self) -> int:
@@ -92,8 +92,11 @@ class ZenohSubscription:
         """As `close`, for when the whole session goes."""
         self._closed = True
         release(self._subscriber)
-        if self._cache:
-            release(self._listener)
+        with self._lock:
+            for question in self._asked.values():
+                if question.again is not None:
+                    question.again.cancel()
+            self._asked.clear()
         if self._closings is not None:
             self._closings.close()
         self._inbox.close()
@@ -116,13 +119,16 @@ class ZenohSubscription:
         if not self._cache:
             self._put(received)
             return
-        header = received[0]
-        with self._order:
-            ready, ask = self._beginnings.arrived(header.sender, header.number, received)
-            for it in ready:
-                self._put(it)
-        if ask:
-            self._ask(sample, header.sender)
+        header, source = received[0], sample.source_info
+        with self._lock:
+            step = self._order.arrived(header.sender, header.number, received)
+            if step.ask is not None and source is not None:
+                of = source.source_id
+                caches = f"{sample.key_expr}/@adv/pub/{of.zid}/{of.eid}/**"
+                offset = source.source_sn - header.number  # zenoh has numbers of its own
+                self._asked[header.sender] = _Question(caches, offset)
+            self._hand_out(step)
+        self._ask(header.sender, step)
 
     def _read(self, sample: zenoh.Sample) -> Received | None:
         """None for a part of a message that is not whole yet, and for what no sender of ours can
@@ -143,49 +149,71 @@ class ZenohSubscription:
         self._gaps.arrived(header.sender, header.number)
         self._inbox.put(received, header.kind, flush=header.flush, precious=header.precious)
 
-    def _ask(self, sample: zenoh.Sample, sender: int) -> None:
-        """For what the sender keeps of what it sent before `sample`."""
-        source = sample.source_info
-        if source is None or not source.source_sn:
+    def _hand_out(self, step: Step[Received]) -> None:
+        for it in step.ready:
+            self._put(it)
+        if step.lost:
+            logger.warning(
+                "%d messages of %s are lost: its sender keeps the last %d, and they were older, or "
+                "it could not be asked. Raise `cache` in its `output_qos`, or send less",
+                step.lost,
+                self._route,
+                self._cache,
+            )
+
+    def _ask(self, sender: int, step: Step[Received]) -> None:
+        """Asks the sender's cache for what is missing, if something is."""
+        if step.ask is None or self._closed:
+            return
+        question = self._asked.get(sender)
+        if question is None:  # it does not say who it is: not one of ours
             self._answered(sender)
             return
-        of = source.source_id
+        answers: Any = zenoh.handlers.Callback(
+            self._on_answer, lambda: self._answered(sender), indirect=False
+        )
         try:
             self._session.get(
-                f"{sample.key_expr}/@adv/pub/{of.zid}/{of.eid}/**?_sn=0..{source.source_sn - 1}",
-                zenoh.handlers.Callback(
-                    self._on_answer, lambda: self._answered(sender), indirect=False
-                ),
+                f"{question.caches}?_sn={step.ask + question.offset}..",
+                answers,
                 consolidation=zenoh.ConsolidationMode.NONE,
                 accept_replies=zenoh.ReplyKeyExpr.ANY,
                 timeout=PATIENCE,
             )
-        except zenoh.ZError as error:  # the session is being closed
-            logger.warning("%s could not be asked for what it sent before: %s", self._route, error)
-            self._answered(sender)
+        except zenoh.ZError as error:  # the session is closed, or about to be
+            logger.warning("%s could not be asked for what was missed: %s", self._route, error)
 
     def _on_answer(self, reply: zenoh.Reply) -> None:
-        received = None if reply.ok is None else self._read(reply.ok)
-        if received is not None:
-            with self._order:
-                self._beginnings.told_again(received[0].sender, received[0].number, received)
+        if reply.ok is not None and (received := self._read(reply.ok)) is not None:
+            header = received[0]
+            with self._lock:
+                self._order.told_again(header.sender, header.number, received)
 
     def _answered(self, sender: int) -> None:
-        with self._order:
-            for it in self._beginnings.answered(sender):
-                self._put(it)
+        with self._lock:
+            if self._closed:
+                return
+            step = self._order.answered(sender)
+            self._hand_out(step)
+            if step.ask is None:
+                self._asked.pop(sender, None)
+            elif sender in self._asked:
+                again = threading.Timer(PAUSE, self._ask, (sender, step))
+                again.daemon = True
+                self._asked[sender].again = again
+                again.start()
 
     def _has_closed(self, replica: int) -> bool:
         return self._closings is None or self._closings.closed(replica)
 
-    def _on_miss(self, miss: zenoh.ext.Miss) -> None:
-        logger.warning(
-            "%d messages of %s are lost: its sender keeps the last %d, and they were older. "
-            "Raise `cache` in its `output_qos`, or send less",
-            miss.nb,
-            self._route,
-            self._cache,
-        )
+
+@dataclass
+class _Question:
+    """To the caches of one sender; `offset` leads from our numbers to zenoh's."""
+
+    caches: str
+    offset: int
+    again: threading.Timer | None = None
 
 
 def _replica(key: str) -> int:
