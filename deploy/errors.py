@@ -71,6 +71,15 @@ class ConnectionFailed(MachineError):
 class ConnectionLost(MachineError):
     """An open connection died; what was under way on the machine may or may not have finished."""
 
+    def __init__(
+        self,
+        machine: str,
+        message: str,
+        *,
+        hint: str | None = "what runs there goes on; run the same command again",
+    ) -> None:
+        super().__init__(machine, message, hint=hint)
+
 
 class CommandFailed(MachineError):
     """A command on the machine ended with another status than 0."""

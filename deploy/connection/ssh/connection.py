@@ -197,11 +197,7 @@ class SshConnection:
         if self._closing:
             return ConnectionLost(self.machine.id, "the connection was closed")
         if self._watch.lost.is_set() or self._conn.is_closed():
-            return ConnectionLost(
-                self.machine.id,
-                f"the connection died: {self._watch.reason}",
-                hint="what runs there goes on; run the same command again",
-            )
+            return ConnectionLost(self.machine.id, f"the connection died: {self._watch.reason}")
         return None
 
 
