@@ -138,9 +138,9 @@ class Participation:
         for name in self.shortcuts:
             sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
         sizes = {
-            name: max((getattr(it, "size", 0) for it in publishers), default=0)
+            name: max(getattr(it, "size", 0) for it in publishers)
             for name, publishers in self._publishers.items()
-            if sent[name]
+            if sent[name] and publishers  # what nobody reads is not even encoded
         }
         return self._tell(Traffic.of(self.stream.traffic(), sent, sizes))
 

@@ -143,10 +143,12 @@ class Playground:
         restart: str = "never",
         barrier: float = PATIENCE,  # on a busy machine readers start late
         layer: str | None = None,
+        unread: tuple[str, ...] = (),
     ) -> None:
         """`inputs`: name -> source, or an InputConfig. Declares; does not start.
 
-        `layer` brings the inputs and takes the outputs; None for the playground's own.
+        `layer` brings the inputs and takes the outputs; None for the playground's own. `unread`
+        are outputs besides, which no layer takes.
         """
         layer = layer or self.layer
         wired = {
@@ -165,7 +167,10 @@ class Playground:
             dataflow_id="0190-test",
             node=name,
             inputs=wired,
-            outputs={output: OutputConfig((layer,)) for output in outputs},
+            outputs={
+                **{output: OutputConfig((layer,)) for output in outputs},
+                **{output: OutputConfig(()) for output in unread},
+            },
             zenoh=self.socket(machine),
             shm=str(self.folder),
             documents=str(self.folder / "documents"),
