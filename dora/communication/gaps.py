@@ -21,17 +21,19 @@ class Gaps:
     def __repr__(self) -> str:
         return f"<Gaps: {self.lost} lost, of {len(self._last)} senders>"
 
-    def arrived(self, sender: int, number: int) -> None:
-        """A message came. What a sender sent before its first that came was not for us; a sender
-        of 0 does not count its messages."""
+    def arrived(self, sender: int, number: int) -> bool:
+        """A message came; whether it is new. While routers find other ways, one may come twice, or
+        later than one that was sent after it: then it counts as lost already. What a sender sent
+        before its first that came was not for us; a sender of 0 does not count its messages."""
         if not sender:
-            return
+            return True
         last = self._last.get(sender)
         if last is not None:
             ahead = (number - last) & NUMBERS
             if ahead == 0 or ahead > NUMBERS // 2:
-                return  # older than what came already, over another way
+                return False
             self.lost += ahead - 1
         elif len(self._last) >= MOST_SENDERS:
             del self._last[next(iter(self._last))]
         self._last[sender] = number
+        return True

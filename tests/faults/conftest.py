@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.faults.fault", "tests.faults.rows")
+pytest.register_assert_rewrite(*(f"tests.faults.{it}" for it in ("fault", "machines", "processes")))
 
 from tests.faults.bench import Bench, fault_bench  # noqa: E402
 from tests.faults.findings import Finding, table  # noqa: E402

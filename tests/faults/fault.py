@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from tests.faults.bench import Bench, is_link
 from tests.faults.findings import Finding
@@ -97,3 +98,31 @@ def _nothing(what: str, found: Mapping[str, Sequence[Said]], at: float) -> None:
         if them
     ]
     assert not words, f"{what}: {'; '.join(words)}"
+
+
+@contextmanager
+def finally_(undo: Callable[[], object]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        undo()
+
+
+def lossless(bench: Bench, robot: int) -> list[Edge]:
+    """What a robot's link may not cost, whatever befalls it: all but its `drop` edges."""
+    return [it for it in bench.edges if not it.touches(robot) or it.kind == "reliable"]
+
+
+def sleep_until(at: float) -> None:
+    time.sleep(max(0.0, at - time.monotonic()))
+
+
+def unknown(status: Mapping[str, object], robot: str) -> None:
+    """`status` knows that it does not know, since when, and what to do."""
+    machines = status["machines"]
+    assert isinstance(machines, Mapping)
+    found = machines[robot]
+    assert "unknown" == found["link"]
+    assert found["since"]
+    assert found["error"]
+    assert found["hint"]

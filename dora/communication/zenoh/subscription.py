@@ -146,7 +146,8 @@ class ZenohSubscription:
 
     def _put(self, received: Received) -> None:
         header = received[0]
-        self._gaps.arrived(header.sender, header.number)
+        if not self._gaps.arrived(header.sender, header.number):
+            return
         self._inbox.put(received, header.kind, flush=header.flush, precious=header.precious)
 
     def _hand_out(self, step: Step[Received]) -> None:

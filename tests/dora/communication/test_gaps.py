@@ -31,6 +31,14 @@ def test_what_is_missing_between_two_numbers_is_lost(numbers: list[int], lost: i
     assert lost == gaps.lost
 
 
+def test_what_comes_twice_or_too_late_is_not_new() -> None:
+    """Of each sender; one that does not count is always new."""
+    gaps = Gaps()
+    came = [(1, 1), (1, 3), (1, 2), (1, 3), (2, 2), (1, 4), (0, 0), (0, 0)]
+    expected = [True, True, False, False, True, True, True, True]
+    assert expected == [gaps.arrived(sender, number) for sender, number in came]
+
+
 def test_senders_are_apart_and_nobody_is_none() -> None:
     """A restarted sender begins anew; a router that speaks for one does not count."""
     gaps = Gaps()
