@@ -30,6 +30,8 @@ async def command(
     """List the revisions of DEPLOYMENT, the newest first, with each machine's generation."""
     out = fleet.out
     async with fleet.contact() as found:
+        if not found.sessions:
+            return Exit.UNREACHABLE
         name, sessions = only_deployment(found.sessions, deployment)
         past = await histories(name, {it.machine.id: it for it in sessions})
         rows = tuple(reversed(revisions(past)))

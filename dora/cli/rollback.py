@@ -47,6 +47,8 @@ async def command(
     """
     out = fleet.out
     async with fleet.contact() as found:
+        if not found.sessions:
+            return Exit.UNREACHABLE
         name, known = only_deployment(found.sessions, deployment)
         sessions = {it.machine.id: it for it in known}
         await hold_trials(name, sessions)

@@ -211,7 +211,8 @@ def test_when_no_machine_answers_nothing_else_is_claimed(embedded: Fleet, tmp_pa
     embedded.inventory.write_text("machines:\n  away: {host: 127.0.0.1, port: 1}\n")
 
     known = {"status": "away: unknown; it has never answered this laptop\n"}
-    for command in (["status"], ["logs", "counter"], ["stop", "counter"]):
+    others = [["logs"], ["stop"], ["generations"], ["rollback"], ["scale", "count=2"]]
+    for command in (["status"], *([*words, "counter"] for words in others)):
         done = embedded.dora(*command, code=4)
         assert "nothing listens on port 1" in done.stderr
         assert known.get(command[0], "") == done.stdout
