@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.lan.bench import Lan
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
+from tests.scenarios.staying import Coordinator
 
 NAMES = {1: "base", 2: "rover", 3: "drone"}
 BASE, ROVER, DRONE = NAMES
@@ -92,36 +91,6 @@ def fleet(lan: Lan, tmp_path: Path, cache: Path) -> Iterator[Fleet]:
         fleet.dora("stop", name)
 
 
-class Coordinator:
-    """`dora coordinator` in the background, and all that it says."""
-
-    def __init__(self, fleet: Fleet, flow: Path) -> None:
-        self.process = fleet.start("coordinator", flow, "--window", "0.5", "--json")
-        self.said: list[str] = []
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        self.said.extend(line.rstrip() for line in self.process.stdout)
-
-    def says(self, what: str) -> bool:
-        return any(what in line for line in list(self.said))
-
-    def end(self, number: int = signal.SIGINT) -> None:
-        self.process.send_signal(number)
-        self.process.wait(30)
-        self._reading.join(30)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def shown(self) -> list[tuple[str, int]]:
-        """What `show` prints: who saw it, and the number."""
-        rows: list[Any] = [json.loads(line) for line in list(self.said) if line.startswith("{")]
-        words = [row["line"].split() for row in rows if row.get("node") == "show" and "line" in row]
-        return [(word[0], int(word[1])) for word in words]
-
-
 def runs(lan: Lan, i: int, script: str) -> bool:
     return any(script in it.command for it in lan.processes(i))
 
@@ -167,7 +136,7 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
     coordinator, detectors = Coordinator(fleet, flow), Detectors(lan)
 
     def seen_by(i: int) -> bool:
-        return bool(shown := coordinator.shown()) and shown[-1][0] == f"robot{i}"
+        return bool(shown := coordinator.lines("show")) and shown[-1].startswith(f"robot{i} ")
 
     def deployed(machine: str) -> list[str]:
         rows = fleet.json("status")["nodes"]
@@ -204,7 +173,7 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
         lan.start_sshd(DRONE)
         wait_until(lambda: coordinator.says("drone is back"), "the drone to be heard")
         wait_until(lambda: deployed("drone") == ["lamp"], "the drone to learn it")
-        numbers = [number for _, number in coordinator.shown()]
+        numbers = [line.split()[1] for line in coordinator.lines("show")]
         assert len(set(numbers)) == len(numbers)
 
         coordinator.end()
