@@ -77,7 +77,7 @@ class Order(Generic[T]):
             return
         if number >= state.came:
             state.proof = True
-        else:
+        elif number not in state.waiting:
             state.news = True
         state.waiting.setdefault(number, item)
 
@@ -86,12 +86,13 @@ class Order(Generic[T]):
         state = self._senders.get(sender)
         if state is None or not state.waiting:
             return Step()
-        begins, proof = state.last == 0, state.proof
-        state.tries = 0 if state.news else state.tries + 1
+        begins, proof, news = state.last == 0, state.proof, state.news
+        state.tries = 0 if news else state.tries + 1
         state.news = state.proof = False
         step = Step[T]()
-        if begins and proof:
-            state.last = state.first - 1  # what was before is nothing that we missed
+        if begins and (proof or news):
+            # Answers begin with the oldest; what was before that is nothing that we missed.
+            state.last = state.first - 1
         step.ready += self._next(state)
         if state.waiting and not proof and state.tries < TRIES:
             step.ask = state.last + 1

@@ -22,7 +22,7 @@ from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
 
-PATIENCE = 3.0  # s, until a question for what was missed counts as lost
+PATIENCE = 5.0  # s, until a question for what was missed counts as lost
 PAUSE = 0.5  # s, before it is asked again: the link may be coming back
 
 Received = tuple[Header, list[Any], int]  # with the number of a replica
@@ -94,8 +94,8 @@ class ZenohSubscription:
         release(self._subscriber)
         with self._lock:
             for question in self._asked.values():
-                if question.again is not None:
-                    question.again.cancel()
+                if question.thread is not None:
+                    question.thread.cancel()
             self._asked.clear()
         if self._closings is not None:
             self._closings.close()
@@ -128,7 +128,7 @@ class ZenohSubscription:
                 offset = source.source_sn - header.number  # zenoh has numbers of its own
                 self._asked[header.sender] = _Question(caches, offset)
             self._hand_out(step)
-        self._ask(header.sender, step)
+            self._ask_after(0.0, header.sender, step)
 
     def _read(self, sample: zenoh.Sample) -> Received | None:
         """None for a part of a message that is not whole yet, and for what no sender of ours can
@@ -162,12 +162,23 @@ class ZenohSubscription:
                 self._cache,
             )
 
-    def _ask(self, sender: int, step: Step[Received]) -> None:
-        """Asks the sender's cache for what is missing, if something is."""
-        if step.ask is None or self._closed:
+    def _ask_after(self, pause: float, sender: int, step: Step[Received]) -> None:
+        """In a thread of its own: zenoh holds locks while it hands over a message, and who asks
+        it something then may wait for ever."""
+        if step.ask is None:
             return
+        thread = threading.Timer(pause, self._ask, (sender, step.ask))
+        thread.daemon = True
+        if question := self._asked.get(sender):
+            question.thread = thread
+        thread.start()
+
+    def _ask(self, sender: int, first: int) -> None:
+        """Asks the sender's cache for all from the number `first` on."""
         question = self._asked.get(sender)
-        if question is None:  # it does not say who it is: not one of ours
+        if self._closed:
+            return
+        if question is None:  # it did not say who it is: not one of ours
             self._answered(sender)
             return
         answers: Any = zenoh.handlers.Callback(
@@ -175,7 +186,7 @@ class ZenohSubscription:
         )
         try:
             self._session.get(
-                f"{question.caches}?_sn={step.ask + question.offset}..",
+                f"{question.caches}?_sn={first + question.offset}..",
                 answers,
                 consolidation=zenoh.ConsolidationMode.NONE,
                 accept_replies=zenoh.ReplyKeyExpr.ANY,
@@ -198,11 +209,7 @@ class ZenohSubscription:
             self._hand_out(step)
             if step.ask is None:
                 self._asked.pop(sender, None)
-            elif sender in self._asked:
-                again = threading.Timer(PAUSE, self._ask, (sender, step))
-                again.daemon = True
-                self._asked[sender].again = again
-                again.start()
+            self._ask_after(PAUSE, sender, step)
 
     def _has_closed(self, replica: int) -> bool:
         return self._closings is None or self._closings.closed(replica)
@@ -214,7 +221,7 @@ class _Question:
 
     caches: str
     offset: int
-    again: threading.Timer | None = None
+    thread: threading.Timer | None = None
 
 
 def _replica(key: str) -> int:

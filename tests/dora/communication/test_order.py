@@ -79,6 +79,18 @@ def test_a_reader_that_comes_late_begins_with_what_is_kept() -> None:
     assert Step(["7", "8", "9"]) == order.answered(ONE)
 
 
+def test_a_reader_that_comes_late_asks_for_the_rest_of_an_answer() -> None:
+    """From where the answer was cut off."""
+    order = Order[str]()
+    order.arrived(ONE, 9, "9")
+    for number in (5, 6):
+        order.told_again(ONE, number, str(number))
+    assert Step(["5", "6"], ask=7) == order.answered(ONE)
+    for number in (7, 8, 9):
+        order.told_again(ONE, number, str(number))
+    assert Step(["7", "8", "9"]) == order.answered(ONE)
+
+
 def test_a_reader_that_comes_late_asks_again_if_nobody_answers() -> None:
     """In the end it goes on without, and nothing counts as lost."""
     order = Order[str]()
