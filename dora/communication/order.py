@@ -15,7 +15,7 @@ from dora.communication.header import NUMBERS
 T = TypeVar("T")
 
 MOST_SENDERS = 16  # of one route; there is one, and those of its past
-TRIES = 6  # questions in a row that nobody answered, until what is missing is given up
+TRIES = 12  # questions in a row that nobody answered, until what is missing is given up
 
 
 @dataclass

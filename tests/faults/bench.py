@@ -10,6 +10,7 @@ import errno
 import grp
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -122,10 +123,13 @@ class Bench:
         return min(found, default=None)
 
     def kill(self, robot: int, pid: int) -> float:
-        """kill -9; when."""
-        at = time.monotonic()
-        self.lan.kill(robot, pid)
-        return at
+        """kill -9; when. Without a process of ours in between, which would take its time."""
+        process = os.open(self.lan.inside(robot, f"/proc/{pid}"), os.O_RDONLY)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
+        return time.monotonic()
 
     def fill(self) -> None:
         """Robot 1's disk, to its last byte."""

@@ -60,6 +60,7 @@ def packets_lost(bench: Bench, finding: Finding, seconds: float) -> None:
         code, status = bench.ask()
         took = time.monotonic() - asked
         sleep_until(fault.at + seconds)
+        bench.tapes.read()
         through = bench.tapes.pause(bench.touching(VICTIM, "drop"), fault.at, time.monotonic())
     fault.normal(time.monotonic())
     # A session of SSH may die of it; then the truth is that nobody knows.

@@ -60,8 +60,8 @@ def sender_killed(bench: Bench, finding: Finding, seconds: float) -> None:
     heard = [bench.event("NODE_RESTARTED", node, f"hear-{i}", fault.at) for i in bench.lan.robots]
     fault.detected("nodes", max(heard))
     of_it = [it for it in bench.edges if it.talker == VICTIM]
-    bench.flowing(of_it, _new_run(bench, VICTIM, fault.at))
-    fault.normal(fault.at, of_it)
+    came = bench.flowing(of_it, _new_run(bench, VICTIM, fault.at))
+    finding.normal = max(came.values()) - fault.at
     bench.unit(node, VICTIM, "running", fault.at)
     finding.status = "starting, then running, restarts + 1"
     finding.events = f"NODE_RESTARTED at all readers, on {len(heard)} machines"
