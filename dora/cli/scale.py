@@ -18,7 +18,7 @@ from dora.coordinator.trials import hold_trials
 
 
 @click.command("scale")
-@click.argument("words", nargs=-1, required=True, metavar="NODE=N... [DEPLOYMENT]")
+@click.argument("words", nargs=-1, required=True, metavar="NODE[/OPERATOR]=N... [DEPLOYMENT]")
 @files.confirm_timeout_option
 @files.window_option
 @files.no_rollback_option
@@ -35,7 +35,7 @@ async def command(
     ignore_holds: bool,
     fleet: Fleet,
 ) -> Exit:
-    """Run N replicas of NODE from now on; nothing else is started anew.
+    """Run N replicas of NODE, or of an OPERATOR in it, from now on; nothing else is started anew.
 
     A replica that is to go works off what it was given first. The number is part of a new
     revision, which `dora rollback` goes back from; the next `dora deploy` goes back to what the

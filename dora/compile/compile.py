@@ -281,6 +281,7 @@ def summarise(
                 outputs=it.of.all_outputs,
                 restart=it.of.restart.policy,
                 replica_of=it.of.id if it.replica else "",
+                operators={op.id: op.replicas for op in it.of.operators if op.replicas},
                 moved=placement.assignments[it.of.id].moved,
             )
             for it in instances(dataflow, placement)

@@ -1,7 +1,8 @@
-"""More or fewer replicas of nodes that run, made of what their machines have. Laptop only.
+"""More or fewer replicas of nodes and operators that run, of what machines have. Laptop only.
 
-No file of the user's is needed: a replica is its node's unit under another name, and what it
-consists of lies where one of them runs.
+No file of the user's is needed: a replica of a node is its unit under another name, and what it
+consists of lies where one of them runs. Of operators their runtime makes as many as the dataflow's
+document says, which it looks at.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 async def plan_scale(
     deployment: str, sessions: Mapping[str, Session], counts: Mapping[str, int]
 ) -> tuple[Plan, dict[str, tuple[int, int]]]:
-    """What has to change for these nodes to have so many replicas; and node -> how many there are,
-    and will be. Raises DoraError for what cannot be, MachineError."""
+    """What has to change for these nodes and operators (`node/operator`) to have so many replicas;
+    and each with how many there are, and will be. Raises DoraError for what cannot be,
+    MachineError."""
     found = await asyncio.gather(*(session.profile(deployment) for session in sessions.values()))
     current = dict(zip(sessions, found, strict=True))
     summary = newest_summary(deployment, sessions, current)
     if summary is None:
         raise DoraError(f"{deployment} does not run on a machine that answers", hint="dora status")
     profiles = {name: profile for name, profile in current.items() if profile is not None}
-    before = {node: len(summary.replicas(node)) for node in counts}
     wanted, _ = scaled(profiles, summary, counts)
+    before = {name: _count(summary, name) for name in counts}
     changes = {node: (before[node], count) for node, count in counts.items()}
     return plan(deployment, wanted, current), changes
 
@@ -47,6 +49,14 @@ def scaled(
     units = {machine: list(profile.units) for machine, profile in profiles.items()}
     nodes = dict(summary.nodes)
     for node, count in counts.items():
+        if "/" in node:
+            runtime, operator = _operator(summary, node, count)
+            machine = nodes[runtime].machine
+            if machine not in units:
+                raise DoraError(f"{runtime} runs on {machine}, which does not answer")
+            operators = {**nodes[runtime].operators, operator: count}
+            nodes[runtime] = replace(nodes[runtime], operators=operators)
+            continue
         names = list(_replicas(summary, node, count))
         for name in names[count:]:
             machine = nodes.pop(name).machine
@@ -77,12 +87,38 @@ def scaled(
     }, told
 
 
-def _replicas(summary: DataflowSummary, node: str, count: int) -> tuple[str, ...]:
+def _count(summary: DataflowSummary, name: str) -> int:
+    node, _, operator = name.partition("/")
+    return summary.nodes[node].operators[operator] if operator else len(summary.replicas(node))
+
+
+def _operator(summary: DataflowSummary, name: str, count: int) -> tuple[str, str]:
+    """Raises DoraError."""
+    node, _, operator = name.partition("/")
+    _check(name, count, "an operator")
+    found = summary.nodes.get(node)
+    if found is not None and operator in found.operators:
+        return node, operator
+    known = [f"{id}/{it}" for id, its in summary.nodes.items() for it in its.operators]
+    raise DoraError(
+        f"{summary.name} has no operator {name!r} that has replicas; nothing was changed",
+        hint=f"these can be scaled: {', '.join(sorted(known))}"
+        if known
+        else "write `replicas: 1` into the operator and deploy that once; "
+        "then it can be scaled while it runs",
+    )
+
+
+def _check(name: str, count: int, what: str) -> None:
     if not 1 <= count <= MOST_REPLICAS:
         raise DoraError(
-            f"{node}={count}: a node has 1 to {MOST_REPLICAS} replicas; nothing was changed",
+            f"{name}={count}: {what} has 1 to {MOST_REPLICAS} replicas; nothing was changed",
             hint="dora stop ends the whole deployment",
         )
+
+
+def _replicas(summary: DataflowSummary, node: str, count: int) -> tuple[str, ...]:
+    _check(node, count, "a node")
     if names := summary.replicas(node):
         return names
     if node not in {summary.source(name) for name in summary.nodes}:

@@ -385,6 +385,7 @@ class Builder:
                 budget=given.get("budget"),
                 memory=given.get("memory"),
                 thread=given.get("thread", False),
+                replicas=given.get("replicas"),
                 restart=_restart(given),
                 send_stdout_as=given.get("send_stdout_as"),
                 code_mark=self.report.mark((*place, code.key)),

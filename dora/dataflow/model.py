@@ -198,6 +198,18 @@ class Operator:
     restart: Restart = Restart()
     send_stdout_as: str | None = None
     code_mark: Mark | None = field(default=None, compare=False)  # where `code` stands
+    replicas: int | None = None  # in its runtime; unset: it is one, and cannot become more
+
+    @property
+    def balanced(self) -> dict[str, str]:
+        """The inputs that its replicas share, with the key that keeps messages in order, or ""."""
+        if self.replicas is None:
+            return {}
+        return {
+            name: wired.key or ""
+            for name, wired in self.inputs.items()
+            if isinstance(wired.source, OutputSource) and wired.distribution != "broadcast"
+        }
 
 
 @dataclass(frozen=True)

@@ -83,18 +83,12 @@ _INPUT: Schema = {
         "queue_policy": {"allowed": ["drop_oldest", "backpressure"]},
         "input_timeout": {"coerce": duration},
         "link": {"allowed": ["routers", "direct"]},
-    },
-}
-_OPERATOR_INPUT: Schema = {**_INPUT, "schema": {**_INPUT["schema"], "deadline": {"coerce": _time}}}
-_NODE_INPUT: Schema = {
-    **_INPUT,
-    "schema": {
-        **_INPUT["schema"],
         "distribution": {"allowed": ["balance", "broadcast"]},
         "key": {"type": "string", "empty": False},
     },
 }
-_INPUTS: Schema = {"type": "dict", "valuesrules": _NODE_INPUT}
+_OPERATOR_INPUT: Schema = {**_INPUT, "schema": {**_INPUT["schema"], "deadline": {"coerce": _time}}}
+_INPUTS: Schema = {"type": "dict", "valuesrules": _INPUT}
 _OPERATOR_INPUTS: Schema = {"type": "dict", "valuesrules": _OPERATOR_INPUT}
 _OUTPUTS: Schema = {"type": "list", "schema": {"coerce": text}}
 _LEVEL: Schema = {"allowed": LEVELS}
@@ -150,6 +144,7 @@ _OPERATOR: dict[str, Schema] = {
     "budget": {"coerce": _time},
     "memory": {"coerce": size},
     "thread": {"type": "boolean"},
+    "replicas": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
     **_RESTART,
     "build": _TEXT,
     "send_stdout_as": _TEXT,

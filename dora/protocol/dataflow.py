@@ -25,6 +25,7 @@ class NodeSummary:
     outputs: tuple[str, ...] = ()
     restart: str = "never"
     replica_of: str = ""  # the node, if this is one of its replicas
+    operators: Mapping[str, int] = field(default_factory=dict)  # with replicas -> how many
     moved: str = ""  # from where it had to go, when, and why
 
 
@@ -87,7 +88,7 @@ class DataflowSummary:
     def to_text(self) -> str:
         data = asdict(self)
         for node in data["nodes"].values():
-            for name in ("replica_of", "moved"):
+            for name in ("replica_of", "operators", "moved"):
                 if not node[name]:
                     del node[name]
         return json.dumps(data, sort_keys=True, indent=1)

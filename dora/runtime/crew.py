@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from math import inf
 
 from dora.event import (
     Event,
-    input_closed_event,
-    input_recovered_event,
-    node_failed_event,
 )
-from dora.protocol.config import source_of
 from dora.protocol.runtime import OperatorConfig, RuntimeConfig
 from dora.runtime.base import Instance
+from dora.runtime.connections import Connections
 from dora.runtime.errors import OperatorError
 from dora.runtime.failure import one_line, told
+from dora.runtime.group import Group
+from dora.runtime.notices import Notices
 from dora.runtime.operator import Around, Operator, State
+from dora.runtime.replicas import Replicas, first
 from dora.runtime.restart import restart_after
-from dora.runtime.sending import Exchange, Sender, Way
+from dora.runtime.sending import Exchange, ReplicaSender, Sender
 from dora.runtime.silences import Silences
 from dora.runtime.task import RUNNING, Queue
-from dora.runtime.wiring import MEMORY, Wiring
+from dora.runtime.wiring import Wiring
 from dora.runtime.worker import Worker
 
 logger = logging.getLogger("dora")
@@ -38,7 +38,8 @@ Made = Callable[[Instance | None, BaseException | None], None]
 
 class Crew:
     """`make` gives an operator's instance, with its state restored. `clock`: monotonic seconds.
-    `around` goes about all calls of operators."""
+    `around` goes about all calls of operators. `counts`: how many replicas operators have, of those
+    that have any; one if nothing is said."""
 
     def __init__(
         self,
@@ -48,8 +49,10 @@ class Crew:
         make: Callable[[OperatorConfig], Instance],
         clock: Callable[[], float],
         around: Around | None = None,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
         self._around = around
+        self._exchange = exchange
         self._scheduler = exchange.scheduler
         self._mailbox = exchange.mailbox
         self._make = make
@@ -60,9 +63,25 @@ class Crew:
         self._numbers = count()
         self._early: list[tuple[Operator, BaseException]] = []  # failed before `begin`
         self._loading = 0
-        self.silences = Silences(self._hush, exchange, clock)
-        self.operators = {config.id: self._new(config, exchange) for config in runtime.operators}
-        self._connect()
+        self._ignore_timers = False
+        self.operators: dict[str, Operator] = {}  # each replica by its own name
+        self.groups: dict[str, Group] = {}
+        for config in runtime.operators:
+            if config.replicated:
+                wired = {name: wiring.inputs[config.id, name] for name in config.inputs}
+                group = Group(config, wired, self._scheduler, (counts or {}).get(config.id, 1))
+                self.groups[config.id] = group
+                for number, its in enumerate(first(group), start=1):
+                    self._new(its, group, number)
+            else:
+                self._new(config)
+        self.notices = Notices(wiring, self.operators, self.groups, self._scheduler)
+        self.silences = Silences(self.notices.hush, exchange, clock)
+        self.connections = Connections(
+            wiring, self.operators, self.groups, self._scheduler, self.silences, clock
+        )
+        self.connections.connect()
+        self.replicas = Replicas(self.groups, self)
         self.live = len(self.operators)
         self.failed = False  # an operator has failed for good
 
@@ -92,8 +111,7 @@ class Crew:
 
         for operator in self:
             self._loading += 1
-            if operator.config.thread:
-                operator.worker = Worker(f"dora-{operator.config.id}", self._mailbox)
+            self._employ(operator)
             self.build(operator, partial(self._make, operator.config), partial(made, operator))
         while self._loading:
             self._mailbox.wait()
@@ -104,9 +122,9 @@ class Crew:
         """From now on operators may end. `finish` tells the readers outside that an output has;
         timers alone do not keep an operator if they are to be ignored and it has other inputs."""
         self._finish = finish
+        self._ignore_timers = ignore_timers_at_end
         for operator in self:
-            timers = len(operator.config.inputs) - operator.closable
-            operator.endless = timers > 0 and not (ignore_timers_at_end and operator.closable)
+            self._judge(operator)
         early, self._early = self._early, []
         for operator, error in early:
             self.fail(operator, error)
@@ -133,6 +151,8 @@ class Crew:
         if again is None or operator.stopping:
             self.end(operator, State.FAILED)
         else:
+            if operator.group is not None:
+                operator.group.take_back(operator)
             operator.attempts = again[1]
             self._again(operator, again[0])
 
@@ -152,6 +172,17 @@ class Crew:
                     partial(self._made_again, operator),
                 )
 
+    def reconfigure(self, operators: Iterable[OperatorConfig]) -> None:
+        """What those are made of that are made from now on."""
+        for config in operators:
+            group = self.groups.get(config.id)
+            if group is None:
+                self.operators[config.id].config = config
+                continue
+            group.config = config
+            for number, member in group.members.items():
+                member.config = group.named(number)
+
     def replace(self, operator: Operator, instance: Instance) -> None:
         """A running operator goes on as this instance."""
         self._drop(operator)
@@ -159,57 +190,30 @@ class Crew:
 
     # Going
 
-    def close(self, operator_id: str, name: str) -> None:
-        """Nothing more comes to this input: the operator is told, behind what waits."""
-        operator = self.operators[operator_id]
-        if name in operator.closed or operator.state.over:
-            return
-        operator.closed.add(name)
-        self.tell_closed(operator_id, name)
-
-    def tell_closed(self, operator_id: str, name: str) -> None:
-        """The input is silent, maybe for a while only."""
-        operator = self.operators[operator_id]
-        if not operator.state.over:
-            operator.attention = True
-            self._scheduler.tell(operator.task.queues[name], input_closed_event(name), _of_input)
-
-    def reopen(self, operator_id: str, name: str) -> None:
-        """Something came to an input that was closed or silent."""
-        operator = self.operators[operator_id]
-        operator.closed.discard(name)
-        if not operator.state.over:
-            self._scheduler.tell(operator.task.queues[name], input_recovered_event(name), _of_input)
-
-    def tell_of_node(self, event: Event) -> None:
-        """Another node has died: each operator that reads it is told once, behind what waits of
-        it."""
-        affected: dict[str, list[str]] = {}
-        for (operator_id, name), wired in self._wiring.inputs.items():
-            if wired.layer != MEMORY and wired.interval is None and source_of(wired) == event["id"]:
-                affected.setdefault(operator_id, []).append(name)
-        for operator_id, names in affected.items():
-            task = self.operators[operator_id].task
-            if self.operators[operator_id].state.over:
-                continue
-            told = Event(event)
-            if event["type"] == "NODE_FAILED":
-                told = node_failed_event(event["id"], event["value"]["error"], names)
-            kind = event["type"]
-            self._scheduler.tell(task.queues[names[0]], told, partial(_is_a, kind))
-
-    def _hush(self, queue: Queue, silent: bool) -> None:
-        """An edge of this runtime has carried nothing for too long; or has something again."""
-        operator: Operator = queue.task.owner
-        if queue.input not in operator.closed:
-            (self.tell_closed if silent else self.reopen)(operator.config.id, queue.input)
-
     def look(self, operator: Operator) -> None:
         """Ends the operator if nothing can come any more, or if a stop allows it no more calls."""
         if operator.state is not State.RUNNING or operator.task.off & RUNNING:
             return  # it is looked at again when it has been restarted, or has returned
         if operator.allowance <= 0 if operator.stopping else operator.done:
             self.end(operator)
+        elif operator.group is not None:
+            operator.group.give()
+
+    def stop(self, operator: Operator, event: Event) -> None:
+        """It gets this once, and as much as waits, but no more than its queues hold."""
+        operator.stopping = operator.attention = True
+        if operator.state is State.BACKOFF:
+            self.end(operator)
+        if operator.state.over:
+            return
+        task = operator.task
+        operator.allowance = task.depth + 1
+        if not operator.leaving:  # the whole runtime stops, and others still send
+            operator.allowance += sum(queue.size for queue in task.queues.values())
+            operator.allowance += operator.group.waiting if operator.group is not None else 0
+        queue = Queue(task, "", 1, 1, inf)
+        task.queues = {**task.queues, "": queue}  # others may be counting what waits
+        self._scheduler.tell(queue, Event(event))
 
     def end(self, operator: Operator, state: State = State.ENDED) -> None:
         """Drops it for good; its readers are told. May be called twice."""
@@ -219,52 +223,69 @@ class Crew:
         operator.state = state
         self.live -= 1
         self.failed = self.failed or state is State.FAILED
+        if operator.group is not None:
+            operator.group.release(operator)
         self._scheduler.remove(operator.task)
         operator.sender.close()
         if operator.worker is not None:
             operator.worker.end()
         if operator.stopping:
-            return  # it is the node that leaves, and it may come back
+            return  # it is the node that leaves, and it may come back; or one replica of several
+        if operator.group is not None and not operator.group.state.over:
+            return  # others go on
         for output, way in operator.sender.ways.items():
-            for reader in self._wiring.inside.get((operator.config.id, output), ()):
-                self.close(*reader)
+            for reader in self._wiring.inside.get((operator.base, output), ()):
+                self.notices.close(*reader)
             if way.outside is not None and self.live:  # else the node leaves with its last operator
                 self._finish(way.outside)
 
     # Making
 
-    def _new(self, config: OperatorConfig, exchange: Exchange) -> Operator:
-        wired = {name: self._wiring.inputs[config.id, name] for name in config.inputs}
+    def _new(self, config: OperatorConfig, group: Group | None = None, number: int = 0) -> Operator:
+        base = config.id if group is None else group.base
+        wired = {name: self._wiring.inputs[base, name] for name in config.inputs}
         sizes = {name: (it.queue_size, it.queue_policy) for name, it in wired.items()}
         task = self._scheduler.add(config, sizes)
         self._scheduler.suspend(task)
-        operator = Operator(config, task, Sender(task, exchange))
+        exchange = self._exchange
+        sender = Sender(task, exchange) if group is None else ReplicaSender(task, exchange, number)
+        operator = Operator(config, task, sender)
         operator.around = self._around
         operator.closable = sum(it.interval is None for it in wired.values())
+        self.operators[config.id] = operator
+        if group is not None:
+            operator.group, operator.replica, operator.attention = group, number, True
+            operator.closed |= group.closed
+            group.join(operator)
         return operator
 
-    def _connect(self) -> None:
-        held_back: list[tuple[Operator, Queue]] = []
-        for (id, output), name in self._wiring.names.items():
-            readers = self._wiring.inside.get((id, output), ())
-            queues = tuple(self.operators[to].task.queues[input] for to, input in readers)
-            outside = name if name in self._wiring.outside.outputs else None
-            sender = self.operators[id]
-            sender.sender.ways[output] = Way(queues, outside)
-            held_back += [
-                (sender, queue)
-                for reader, queue in zip(readers, queues, strict=True)
-                if self._wiring.inputs[reader].queue_policy == "backpressure"
-            ]
-        self._scheduler.connect((sender.task, queue) for sender, queue in held_back)
-        now = self._clock()
-        for (id, output), readers in self._wiring.inside.items():
-            for operator, input in readers:
-                timeout = self._wiring.inputs[operator, input].timeout
-                if timeout:
-                    queue = self.operators[operator].task.queues[input]
-                    way = self.operators[id].sender.ways[output]
-                    self.silences.watch(queue, way, timeout, now)
+    # Replicas that come and go
+
+    def engage(self, group: Group, number: int) -> None:
+        """One more replica of a running runtime."""
+        sibling = next(iter(group.members.values()))
+        operator = self._new(group.named(number), group, number)
+        self.live += 1
+        self.connections.add(operator, sibling)
+        self._judge(operator)
+        self._employ(operator)
+        self.build(
+            operator, partial(self._make, operator.config), partial(self._made_again, operator)
+        )
+
+    def discharge(self, operator: Operator) -> None:
+        """It has ended, and nothing is to be known of it any more."""
+        del self.operators[operator.config.id]
+        self.connections.remove(operator)
+
+    def _judge(self, operator: Operator) -> None:
+        """Whether some input keeps it for ever."""
+        timers = len(operator.config.inputs) - operator.closable
+        operator.endless = timers > 0 and not (self._ignore_timers and operator.closable)
+
+    def _employ(self, operator: Operator) -> None:
+        if operator.config.thread:
+            operator.worker = Worker(f"dora-{operator.config.id}", self._mailbox)
 
     def build(self, operator: Operator, make: Callable[[], Instance], made: Made) -> None:
         """Where the operator runs; `made` is called in the main thread, maybe later."""
@@ -311,15 +332,6 @@ class Crew:
                 instance.close()
             except Exception as error:
                 logger.error("operator %s, when dropped:\n%s", operator.config.id, told(error))
-
-
-def _of_input(event: Event) -> bool:
-    """Whether a notice is of the input itself, and not of the node that it reads."""
-    return event["type"] in ("INPUT_CLOSED", "INPUT_RECOVERED")
-
-
-def _is_a(kind: str, event: Event) -> bool:
-    return bool(event["type"] == kind)
 
 
 def _nobody(output: str) -> None:

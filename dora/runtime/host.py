@@ -17,8 +17,9 @@ from typing import Any
 from dora.event import Event, addressed, copies, late_event, sent_at, stop_event
 from dora.runtime.crew import Crew
 from dora.runtime.mailbox import Mailbox
-from dora.runtime.operator import Operator, State
+from dora.runtime.operator import Operator
 from dora.runtime.reload import Reloads
+from dora.runtime.scaling import Scaling
 from dora.runtime.scheduler import Scheduler, since_of
 from dora.runtime.task import Queue, Task
 from dora.runtime.turns import take_turns
@@ -50,6 +51,7 @@ class Host:
         mailbox: Mailbox,
         stop_all: Callable[[str], bool],
         reloads: Reloads,
+        scaling: Scaling,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -60,6 +62,7 @@ class Host:
         self._mailbox = mailbox
         self._stop_all = stop_all
         self._reloads = reloads
+        self._scaling = scaling
         self._clock = clock
         self._closures = 0
         self._beside = 0  # calls that go on in threads, or await
@@ -115,6 +118,10 @@ class Host:
         if self._crew.silences.deadline() <= now:
             self._crew.silences.look(now)
             busy = True
+        if self._crew.groups:
+            if self._scaling.deadline() <= now:
+                self._scaling.look(now)
+            busy |= self._crew.replicas.work()
         busy |= self._call(now)
         when = self._scheduler.deadline()
         if when is not None and when <= now:
@@ -147,9 +154,10 @@ class Host:
             elif kind == "STOP":
                 self._stop(event)
             elif kind in ("NODE_RESTARTED", "NODE_FAILED"):
-                self._crew.tell_of_node(event)
+                self._crew.notices.tell_of_node(event)
             else:
-                tell = self._crew.tell_closed if kind == "INPUT_CLOSED" else self._crew.reopen
+                notices = self._crew.notices
+                tell = notices.tell_closed if kind == "INPUT_CLOSED" else notices.reopen
                 for reader in self._arrivals[event["id"]]:
                     tell(*reader)
         else:
@@ -160,22 +168,20 @@ class Host:
         return busy
 
     def _arrive(self, event: Event) -> None:
-        readers = self._arrivals[event["id"]]
-        operators = self._crew.operators
-        if len(readers) == 1:
-            operator, name = readers[0]
-            self._put(operators[operator].task.queues[name], addressed(event, name))
+        queues = self._crew.connections.targets[event["id"]]
+        if len(queues) == 1:
+            self._put(queues[0], addressed(event, queues[0].input))
             return
-        names = [name for _, name in readers]
-        for (operator, name), each in zip(readers, copies(event, names), strict=True):
-            self._put(operators[operator].task.queues[name], each)
+        names = [queue.input for queue in queues]
+        for queue, each in zip(queues, copies(event, names), strict=True):
+            self._put(queue, each)
 
     def _put(self, queue: Queue, event: Event) -> None:
         since = 0.0
         if queue.deadline != inf:
             now = self._clock()
             # The clocks of two machines may differ by more than any deadline.
-            far = self._inputs[queue.task.name, queue.input].layer == "zenoh"
+            far = self._inputs[queue.task.owner.base, queue.input].layer == "zenoh"
             since = now if far else since_of(sent_at(event), time.time_ns(), now)
         if not queue.task.owner.state.over:
             self._scheduler.arrived(queue, event, since)
@@ -191,28 +197,16 @@ class Host:
         for name, readers in self._arrivals.items():
             if self._stream.is_closed(name):
                 for operator, input in readers:
-                    found = self._crew.operators[operator]
-                    found.closed.add(input)
-                    found.attention = True
-                    self._crew.look(found)
+                    self._crew.notices.note_closed(operator, input)
+                    if operator in self._crew.operators:
+                        self._crew.look(self._crew.operators[operator])
 
     def _stop(self, event: Event) -> None:
-        """Each operator gets STOP once, and as much as waits, but no more than its queues hold."""
         if self._stopping:
             return
         self._stopping = True
         for operator in list(self._crew):
-            operator.stopping = operator.attention = True
-            if operator.state is State.BACKOFF:
-                self._crew.end(operator)
-            if operator.state.over:
-                continue
-            task = operator.task
-            room = sum(queue.size for queue in task.queues.values())
-            operator.allowance = task.depth + room + 1
-            queue = Queue(task, "", 1, 1, inf)
-            task.queues = {**task.queues, "": queue}  # others may be counting what waits
-            self._scheduler.tell(queue, Event(event))
+            self._crew.stop(operator, event)
 
     # Calls
 
@@ -330,6 +324,7 @@ class Host:
             self._scheduler.deadline(),
             self._crew.next_restart(),
             self._crew.silences.deadline(),
+            self._scaling.deadline() if self._crew.groups else inf,
             self._quiet,
             inf if self._stopping else self._asked,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dora.protocol.runtime import OperatorConfig
 from dora.runtime.base import Instance, Send
@@ -12,6 +12,9 @@ from dora.runtime.sending import Sender
 from dora.runtime.task import Task
 from dora.runtime.worker import Worker
 from dora.status import DoraStatus
+
+if TYPE_CHECKING:
+    from dora.runtime.group import Group
 
 OnEvent = Callable[[Mapping[str, Any], Send], DoraStatus | Awaitable[DoraStatus]]
 
@@ -44,8 +47,11 @@ class Operator:
         "direct",
         "endless",
         "error",
+        "group",
         "instance",
+        "leaving",
         "on_event",
+        "replica",
         "restarts",
         "send",
         "sender",
@@ -80,9 +86,17 @@ class Operator:
         self.endless = False  # an input that never closes keeps it
         self.stopping = False
         self.allowance = 0  # when stopping: how many calls it may still have
+        self.group: Group | None = None  # the replicas that it is one of
+        self.replica = 0  # its number there, from 1
+        self.leaving = False  # it is given nothing more, and ends when it has done its work
 
     def __repr__(self) -> str:
         return f"<Operator {self.config.id}, {self.state.value}>"
+
+    @property
+    def base(self) -> str:
+        """What the flow file calls it: a replica goes by the name of its operator."""
+        return self.group.base if self.group is not None else self.config.id
 
     @property
     def done(self) -> bool:

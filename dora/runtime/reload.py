@@ -93,8 +93,7 @@ class Reloads:
         except OperatorError as error:
             self._refuse([error])
             return None
-        operators = [self._crew.operators[id] for id in changed]
-        operators = [it for it in operators if it.state is State.RUNNING]
+        operators = [it for it in self._crew if it.base in changed and it.state is State.RUNNING]
         for operator in operators:
             self._scheduler.suspend(operator.task)
         before, now = self._runtime.operators, wanted.operators
@@ -108,8 +107,9 @@ class Reloads:
         """What is to run, and whose code is other code then. Raises OperatorError."""
         runtime = self._runtime
         if not os.path.isabs(what):
-            if what not in self._crew.operators:
-                known = ", ".join(list(self._crew.operators)[:20])
+            ids = [it.id for it in runtime.operators]
+            if what not in ids:
+                known = ", ".join(ids[:20])
                 raise OperatorError(f"there is no operator {what!r} here; there are: {known}")
             return runtime, {what}
         try:
@@ -134,7 +134,8 @@ class Reloads:
 
         if operator.instance is None:
             return  # it has failed meanwhile, or ended; when it comes back it is the new one
-        config = next(it for it in swap.wanted.operators if it.id == operator.config.id)
+        config = next(it for it in swap.wanted.operators if it.id == operator.base)
+        config = replace(config, id=operator.config.id)
         swap.making += 1
         self._crew.build(operator, partial(self._maker.remake, config, operator.instance), made)
 
@@ -147,8 +148,7 @@ class Reloads:
             self._refuse(swap.faults)
         else:
             self._runtime = swap.wanted
-            for config in swap.wanted.operators:
-                self._crew.operators[config.id].config = config
+            self._crew.reconfigure(swap.wanted.operators)
             for operator, instance in swap.made:
                 if operator.state is State.RUNNING:
                     self._crew.replace(operator, instance)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
 from dora.runtime.crew import Crew
+from dora.runtime.group import Group
 from dora.runtime.operator import Operator
 from dora.runtime.wiring import Wiring
 
@@ -25,22 +26,29 @@ def reporting(crew: Crew, wiring: Wiring) -> Callable[[Traffic], Traffic]:
 
     def tell(traffic: Traffic) -> Traffic:
         operators = list(crew)
-        lost = sum(queue.dropped for it in operators for queue in it.task.queues.values())
+        tasks = [it.task for it in operators] + [it.task for it in crew.groups.values()]
+        lost = sum(queue.dropped for task in tasks for queue in task.queues.values())
         return replace(
             traffic,
             sent=sum(way.sent for it in operators for way in it.sender.ways.values()),
             dropped=traffic.dropped + lost,
             inputs=_inputs(traffic, crew, wiring),
-            outputs={
-                wiring.names[it.config.id, output]: way.sent
-                for it in operators[:MOST]
-                for output, way in it.sender.ways.items()
-            },
-            operators={it.config.id: _operator(it) for it in _most_interesting(operators)},
+            outputs=_outputs(operators[:MOST], wiring),
+            operators={it.config.id: _operator(it) for it in _most_interesting(operators)}
+            | {id: _group(group) for id, group in list(crew.groups.items())[:MOST]},
             operator_states=Counter(it.state.value for it in operators),
         )
 
     return tell
+
+
+def _outputs(operators: list[Operator], wiring: Wiring) -> dict[str, int]:
+    """What replicas send is one output."""
+    found: Counter[str] = Counter()
+    for operator in operators:
+        for output, way in operator.sender.ways.items():
+            found[wiring.names[operator.base, output]] += way.sent
+    return dict(found)
 
 
 def _inputs(traffic: Traffic, crew: Crew, wiring: Wiring) -> dict[str, InputTraffic]:
@@ -48,7 +56,9 @@ def _inputs(traffic: Traffic, crew: Crew, wiring: Wiring) -> dict[str, InputTraf
     found: dict[str, InputTraffic] = {}
     for name, shared in traffic.inputs.items():
         for operator, input in wiring.arrivals[name][: MOST - len(found)]:
-            lost = crew.operators[operator].task.queues[input].dropped
+            group = crew.groups.get(operator)
+            task = crew.operators[operator].task if group is None else group.task
+            lost = task.queues[input].dropped if input in task.queues else 0
             found[f"{operator}/{input}"] = InputTraffic(shared.received, shared.dropped + lost)
     return found
 
@@ -79,6 +89,26 @@ def _operator(operator: Operator) -> OperatorTraffic:
         lateness_max=_micros(found.lateness_max),
         run_time=_micros(found.run_time),
         run_max=_micros(found.run_max),
+    )
+
+
+def _group(group: Group) -> OperatorTraffic:
+    """What replicas share: what no one of them has been given yet, and what was lost of that."""
+    found = group.task.statistics()
+    return OperatorTraffic(
+        state=group.state.value,
+        restarts=0,
+        received=found.depth + found.dropped,
+        runs=0,
+        misses=0,
+        skipped=0,
+        dropped=found.dropped,
+        overruns=0,
+        depth=found.depth,
+        lateness_mean=0,
+        lateness_max=0,
+        run_time=0,
+        run_max=0,
     )
 
 

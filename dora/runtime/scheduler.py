@@ -80,7 +80,11 @@ class Scheduler:
 
     def crowded(self, queue: Queue) -> Any:
         """The queue has passed its limit: holds its feeders back, drops what it must."""
-        if queue.feeders and not queue.full:
+        if queue.relay is not None:
+            queue.relay()
+            if len(queue.items) <= queue.brim:
+                return None
+        if queue.feeders and not queue.full and queue.bound:  # else its operator has ended
             queue.full = True
             for feeder in queue.feeders:
                 feeder.held += 1
@@ -118,7 +122,7 @@ class Scheduler:
         kept = [item for item in queue.items if item[0] == NOTICE or keep(item[1])]
         queue.items.clear()
         queue.items.extend(kept)
-        self._relieve(queue)
+        self.relieve(queue)
 
     def next(self, now: float) -> Task | None:
         """The operator to call: with `task.event`, from `task.queue`. None if there is nothing to
@@ -127,7 +131,7 @@ class Scheduler:
             task = queue.task
             due, event = queue.items.popleft()
             if queue.full:
-                self._relieve(queue)
+                self.relieve(queue)
             if due < now:
                 if due == NOTICE:
                     queue.noticed -= 1
@@ -187,7 +191,8 @@ class Scheduler:
             self.flush(queue)
             queue.items.clear()
             queue.noticed = 0
-            queue.bound = queue.limit = queue.half = 0
+            queue.bound = queue.brim = queue.limit = queue.half = 0
+            queue.relay = None
         return waiting
 
     def connect(self, edges: Iterable[tuple[Task, Queue]]) -> None:
@@ -200,8 +205,41 @@ class Scheduler:
         """
         for queue, feeders in without_loops(edges).items():
             queue.feeders = feeders
-            queue.limit = queue.size - 1
-            queue.half = queue.limit // 2
+            _bound(queue)
+
+    def relieve(self, queue: Queue) -> None:
+        """Lets the feeders of a queue go on once it is half empty."""
+        if queue.full and len(queue.items) * 2 <= queue.brim:
+            queue.full = False
+            for feeder in queue.feeders:
+                feeder.held -= 1
+                if not feeder.held:
+                    self._clear(feeder, HELD)
+
+    def resize(self, queue: Queue, size: int, queue_policy: str) -> None:
+        """Another `queue_size`. Of what waits nothing is lost for that."""
+        queue.size = max(size, 1)
+        queue.bound = capacity(size, queue_policy)
+        _bound(queue)
+        self.relieve(queue)
+
+    def share(self, queue: Queue, relay: Callable[[], object]) -> None:
+        """`relay` is called for each message that comes to this queue, and takes out what it can;
+        nobody is called for it otherwise."""
+        queue.relay = relay
+        queue.active = True
+        _bound(queue)
+
+    def feeds(self, task: Task, queue: Queue) -> None:
+        """One more that is held back while the queue is full."""
+        queue.feeders = (*queue.feeders, task)
+        _bound(queue)
+        if queue.full:
+            task.held += 1
+            task.off |= HELD
+
+    def feeds_no_more(self, task: Task, queue: Queue) -> None:
+        queue.feeders = tuple(it for it in queue.feeders if it is not task)
 
     def deadline(self) -> float | None:
         """When `overdue` will have something to say, unless a call finishes before."""
@@ -215,15 +253,6 @@ class Scheduler:
             if now >= task.quiet and now - task.started > task.budget:
                 found.append(self._report(task, now - task.started, now, goes_on=True))
         return found
-
-    def _relieve(self, queue: Queue) -> None:
-        """Lets the feeders of a queue go on once it is half empty."""
-        if queue.full and len(queue.items) * 2 <= queue.limit:
-            queue.full = False
-            for feeder in queue.feeders:
-                feeder.held -= 1
-                if not feeder.held:
-                    self._clear(feeder, HELD)
 
     def _clear(self, task: Task, reason: int) -> None:
         task.off &= ~reason
@@ -251,6 +280,13 @@ class Scheduler:
         task.quiet = now + REPORT_EVERY
         calls, task.untold = max(task.untold, 1), 0
         return Overrun(task.name, seconds, task.budget, calls, goes_on)
+
+
+def _bound(queue: Queue) -> None:
+    """From where on there is something to do about what waits."""
+    queue.brim = queue.size - 1 if queue.feeders else queue.bound
+    queue.limit = queue.brim if queue.relay is None else 0
+    queue.half = queue.limit // 2
 
 
 def since_of(timestamp: int, wall: int, now: float) -> float:

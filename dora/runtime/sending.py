@@ -33,13 +33,17 @@ class Way:
     __slots__ = ("inner", "outside", "plain", "queues", "sent", "timed")
 
     def __init__(self, queues: tuple[Queue, ...], outside: str | None) -> None:
-        self.queues = queues
         self.outside = outside
         self.inner = outside is None  # nobody out there reads, and it is open; no reader is silent
         # The class of what may take the short way: of the last Arrow array while `inner`, or None.
         self.plain: type | None = None
-        self.timed = any(queue.deadline != float("inf") for queue in queues)
         self.sent = 0
+        self.lead(queues)
+
+    def lead(self, queues: tuple[Queue, ...]) -> None:
+        """From now on to these queues."""
+        self.queues = queues
+        self.timed = any(queue.deadline != float("inf") for queue in queues)
 
     def shut(self) -> None:
         """The short way, until `inner` is set again."""
@@ -186,3 +190,17 @@ class Sender:
                 output,
                 ", ".join(sorted(self.ways)) or "none",
             )
+
+
+class ReplicaSender(Sender):
+    """Of one of an operator's replicas: readers see which one it was."""
+
+    __slots__ = ("_replica",)
+
+    def __init__(self, task: Task, exchange: Exchange, replica: int) -> None:
+        super().__init__(task, exchange)
+        self._replica = replica
+
+    def send(self, output: str, data: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        known = {} if metadata is None else normalise(metadata)
+        super().send(output, data, {**known, "replica": self._replica})

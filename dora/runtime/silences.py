@@ -9,7 +9,7 @@ thread only.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from math import inf
@@ -21,12 +21,15 @@ LOOKS = 8  # in each timeout: so much later, at most, is a silence seen
 
 
 class _Edge:
-    def __init__(self, queue: Queue, way: Way, timeout: float, now: float) -> None:
+    def __init__(self, queue: Queue, ways: Sequence[Way], timeout: float, now: float) -> None:
         self.queue = queue
-        self.way = way
+        self.ways = ways
         self.timeout = timeout
-        self.sent = way.sent
+        self.sent = self.count()
         self.heard = now
+
+    def count(self) -> int:
+        return sum(way.sent for way in self.ways)
 
 
 class Silences:
@@ -48,8 +51,9 @@ class Silences:
     def __repr__(self) -> str:
         return f"<Silences: {len(self._looks)} watched, {len(self._exchange.silent)} silent>"
 
-    def watch(self, queue: Queue, way: Way, timeout: float, now: float) -> None:
-        self._later(_Edge(queue, way, timeout, now), now)
+    def watch(self, queue: Queue, ways: Sequence[Way], timeout: float, now: float) -> None:
+        """`ways`: of all who send to it; may change meanwhile."""
+        self._later(_Edge(queue, ways, timeout, now), now)
 
     def deadline(self) -> float:
         """When to `look` again; inf if nothing is watched."""
@@ -60,12 +64,14 @@ class Silences:
             edge = heapq.heappop(self._looks)[2]
             if edge.queue.bound == 0:
                 continue  # its reader has ended
-            if edge.way.sent != edge.sent:
-                edge.sent, edge.heard = edge.way.sent, now
+            sent = edge.count()
+            if sent != edge.sent:
+                edge.sent, edge.heard = sent, now
             if now < edge.heard + edge.timeout:
                 self._later(edge, now)
             else:
-                edge.way.shut()
+                for way in edge.ways:
+                    way.shut()
                 self._exchange.silent[edge.queue] = partial(self._recover, edge)
                 self._hush(edge.queue, True)
 
@@ -76,9 +82,10 @@ class Silences:
 
     def _recover(self, edge: _Edge) -> None:
         """A message is about to come."""
-        way, silent = edge.way, self._exchange.silent
-        way.inner = way.outside is None and not any(queue in silent for queue in way.queues)
+        silent = self._exchange.silent
+        for way in edge.ways:
+            way.inner = way.outside is None and not any(queue in silent for queue in way.queues)
         now = self._clock()
-        edge.sent, edge.heard = way.sent, now
+        edge.sent, edge.heard = edge.count(), now
         self._hush(edge.queue, False)
         self._later(edge, now)

@@ -26,6 +26,7 @@ from dora.runtime.making import Maker
 from dora.runtime.operator import Around
 from dora.runtime.reload import Reloads
 from dora.runtime.report import reporting
+from dora.runtime.scaling import Scaling, replica_counts
 from dora.runtime.scheduler import Scheduler
 from dora.runtime.sending import Exchange
 from dora.runtime.state import OperatorStates
@@ -63,6 +64,7 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         maker.make,
         time.monotonic,
         _tracing(node),
+        replica_counts(node),
     )
     faults = crew.load()
     if faults:
@@ -79,7 +81,8 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         gc.freeze()
         reloads = Reloads(runtime, crew, scheduler, maker, notify_reloaded)
         stop_all = partial(_stop_all, part)
-        Host(part.stream, wiring, scheduler, crew, mailbox, stop_all, reloads).run()
+        scaling = Scaling(node, crew.replicas.scale)
+        Host(part.stream, wiring, scheduler, crew, mailbox, stop_all, reloads, scaling).run()
         failed = crew.failed
     finally:
         part.end(failed=failed)

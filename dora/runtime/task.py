@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -21,6 +22,7 @@ class Queue:
     __slots__ = (
         "active",
         "bound",
+        "brim",
         "deadline",
         "dropped",
         "feeders",
@@ -30,6 +32,7 @@ class Queue:
         "items",
         "limit",
         "noticed",
+        "relay",
         "size",
         "task",
     )
@@ -42,6 +45,10 @@ class Queue:
         self.bound = bound  # messages; with one more, the oldest is dropped
         self.limit = bound  # items; with one more, there is something to do about it
         self.half = bound // 2  # of that; with one more, who fills it is to make way
+        # Of a queue that replicas share: hands on what came; then `limit` and `half` are 0, so that
+        # it is called for each message, and this is what `limit` is elsewhere.
+        self.relay: Callable[[], object] | None = None
+        self.brim = bound
         self.deadline = deadline  # s
         self.dropped = 0
         self.active = False  # the policy knows that something waits here

@@ -81,6 +81,34 @@ nodes:
 """
 
 
+def told(log: Path) -> list[dict[str, Any]]:
+    """What the sink has printed."""
+    lines = [line.partition("{") for line in log.read_text().splitlines()]
+    return [json.loads(brace + rest) for _, brace, rest in lines if rest.endswith("}}")]
+
+
+def told_last(log: Path) -> dict[str, Any]:
+    return [{"by": {}, "count": 0, "wrong": 0}, *told(log)][-1]
+
+
+def work_of(log: Path, *replicas: int) -> None:
+    """Each of these does some."""
+    before = told_last(log)["by"]
+
+    def some() -> bool:
+        now = told_last(log)["by"]
+        return all(now.get(str(it), 0) > before.get(str(it), 0) + 20 for it in replicas)
+
+    wait_until(some, f"work of replicas {replicas}")
+
+
+def first_alone(log: Path) -> bool:
+    """Of what was done since the line before the last, all was done by replica 1."""
+    before, now = [{"by": {}}, {"by": {}}, *told(log)][-2:]
+    busy = {it for it, count in now["by"].items() if count > before["by"].get(it, 0)}
+    return busy == {"1"}
+
+
 @pytest.mark.parametrize(
     ("deploy", "first", "machines"),
     [
@@ -97,30 +125,14 @@ def test_scaling_under_load_loses_nothing(
     embedded.deploy(write_flow(tmp_path / "crowd", scripts, FLOW.format(deploy=deploy)))
     log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crowd/sink.log"
 
-    def told() -> dict[str, Any]:
-        """What the sink has printed last."""
-        lines = [line.partition("{") for line in log.read_text().splitlines()]
-        found = [json.loads(brace + rest) for _, brace, rest in lines if rest.endswith("}}")]
-        return found[-1] if found else {"by": {}, "count": 0, "wrong": 0}
-
-    def work_of(*replicas: int) -> None:
-        """Each of these does some."""
-        before = told()["by"]
-        wait_until(
-            lambda: all(
-                told()["by"].get(str(it), 0) > before.get(str(it), 0) + 20 for it in replicas
-            ),
-            f"work of replicas {replicas}",
-        )
-
     names = {f"worker.{number}" for number in range(1, 5)}
-    work_of(*range(1, first + 1))
+    work_of(log, *range(1, first + 1))
     before = embedded.nodes()
     assert machines == {before[name]["machine"] for name in names & before.keys()}
     assert first == len(names & before.keys())
 
     embedded.json("scale", "worker=4", "crowd")
-    work_of(1, 2, 3, 4)
+    work_of(log, 1, 2, 3, 4)
     after = embedded.nodes()
     assert {name: row["pid"] for name, row in before.items()} == {
         name: row["pid"] for name, row in after.items() if name in before
@@ -128,16 +140,83 @@ def test_scaling_under_load_loses_nothing(
     assert names < after.keys()
 
     embedded.json("scale", "worker=1", "crowd")
-    work_of(1)
+    work_of(log, 1)
     left = embedded.nodes()
     assert {"worker.1"} == left.keys() & names
     assert all(left[name]["pid"] == before[name]["pid"] for name in left)
-    assert 0 == told()["wrong"]
+    assert 0 == told_last(log)["wrong"]
 
     if machines == {"base"}:  # once is enough
         embedded.dora("rollback", "crowd")
-        work_of(1, 2, 3, 4)
-    end = told()
+        work_of(log, 1, 2, 3, 4)
+    end = told_last(log)
+    assert 0 == end["wrong"]
+    assert sum(end["by"].values()) == end["count"]
+
+
+OPERATOR_SOURCE = """
+from dora import DoraStatus
+class Operator:
+    def __init__(self):
+        self.number = 0
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            for _ in range(10):
+                it = {"key": self.number % 7, "number": self.number // 7}
+                send_output("work", b"", it)
+                self.number += 1
+        return DoraStatus.CONTINUE
+"""
+
+OPERATOR_WORKER = """
+import time
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT":
+            time.sleep(0.004)
+            send_output("done", b"", dora_event["metadata"])
+        return DoraStatus.CONTINUE
+"""
+
+OPERATORS = """
+nodes:
+  - id: rt
+    operators:
+      - {id: source, python: source.py, inputs: {tick: dora/timer/millis/5}, outputs: [work]}
+      - id: worker
+        python: worker.py
+        thread: true
+        replicas: 1
+        inputs:
+          work: {source: source/work, queue_size: 10, queue_policy: backpressure, key: key}
+        outputs: [done]
+    deploy: {machine: base}
+  - id: sink
+    path: sink.py
+    inputs:
+      done: {source: rt/worker/done, queue_size: 5000}
+      tick: dora/timer/millis/200
+    deploy: {machine: base}
+"""
+
+
+def test_operators_scale_in_their_runtime(embedded: Fleet, tmp_path: Path) -> None:
+    """1 -> 4 -> 1 under load: nothing is lost, and no process is started anew."""
+    scripts = {"source.py": OPERATOR_SOURCE, "worker.py": OPERATOR_WORKER, "sink.py": SINK}
+    embedded.deploy(write_flow(tmp_path / "crew", scripts, OPERATORS))
+    log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crew/sink.log"
+    before = {name: row["pid"] for name, row in embedded.nodes().items()}
+    work_of(log, 1)
+
+    embedded.json("scale", "rt/worker=4", "crew")
+    work_of(log, 1, 2, 3, 4)
+
+    embedded.json("scale", "rt/worker=1", "crew")
+    wait_until(lambda: first_alone(log), "that the first replica works alone")
+
+    assert before == {name: row["pid"] for name, row in embedded.nodes().items()}
+    end = told_last(log)
     assert 0 == end["wrong"]
     assert sum(end["by"].values()) == end["count"]
 

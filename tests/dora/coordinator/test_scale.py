@@ -83,6 +83,22 @@ def test_what_cannot_be_scaled_is_said(node: str, count: int, said: str) -> None
     assert said.partition(".*")[2] in (caught.value.hint or "")
 
 
+def test_operators_scale_in_the_document_alone() -> None:
+    """Their runtime's unit stays what it was, and so does everybody else's."""
+    nodes = {"rt": NodeSummary("base", "", operators={"detect": 1, "track": 2})}
+    summary = DataflowSummary("flow", nodes)
+    profiles = {"base": Profile("flow", "base", (unit("rt"),), {DOCUMENT: summary.to_text()})}
+
+    after, told = scaled(profiles, summary, {"rt/detect": 3})
+
+    assert profiles["base"].units == after["base"].units
+    assert {"detect": 3, "track": 2} == told.nodes["rt"].operators
+    assert told == DataflowSummary.from_text(after["base"].documents[DOCUMENT])
+    with pytest.raises(DoraError, match="no operator 'rt/show' that has replicas") as caught:
+        scaled(profiles, summary, {"rt/show": 3})
+    assert "these can be scaled: rt/detect, rt/track" == caught.value.hint
+
+
 def test_cores_of_ones_own_cannot_be_copied() -> None:
     """Somebody has to choose others."""
     profiles, summary = fleet(base=("detect.1",))

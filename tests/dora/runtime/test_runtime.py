@@ -194,6 +194,55 @@ def test_an_operator_that_failed_for_good_closes_its_outputs(laptop: Fleet) -> N
     assert "node rt exited with code 1" in done.stderr
 
 
+CLUMSY = """
+from dora import DoraStatus
+class Operator:
+    def on_event(self, dora_event, send_output):
+        if dora_event["type"] == "INPUT_CLOSED":
+            print("closed")
+        if dora_event["type"] == "INPUT":
+            number = dora_event["metadata"]["i"]
+            if number % 10 == 7:
+                raise ZeroDivisionError(f"no {number}")
+            send_output("n", dora_event["value"], dora_event["metadata"])
+        return DoraStatus.CONTINUE
+"""
+
+
+def test_replicas_of_an_operator_fail_alone(laptop: Fleet) -> None:
+    """Only what one was called with is lost; readers see one output, which closes when all have
+    ended, in the process and outside of it."""
+    lines, _ = ran(
+        laptop,
+        {"count.py": COUNT, "show.py": SHOW, "clumsy.py": CLUMSY, "pass.py": PASS_ON},
+        """\
+nodes:
+  - {id: count, path: count.py, outputs: [n]}
+  - id: rt
+    operators:
+      - id: op
+        python: clumsy.py
+        thread: true
+        replicas: 3
+        restart_policy: on-failure
+        inputs: {n: {source: count/n, queue_size: 30}}
+        outputs: [n]
+      - {id: after, python: pass.py, inputs: {n: {source: op/n, queue_size: 30}}, outputs: [n]}
+  - {id: a, path: show.py, inputs: {n: {source: rt/op/n, queue_size: 30}}}
+  - {id: b, path: show.py, inputs: {n: {source: rt/after/n, queue_size: 30}}}
+""",
+    )
+
+    expected = {f"INPUT n [{i}]" for i in range(20) if i not in (7, 17)}
+    for reader in ("a", "b"):
+        assert expected == set(lines[reader][:18])
+        assert ["INPUT_CLOSED n n", "STOP ALL_INPUTS_CLOSED ALL_INPUTS_CLOSED"] == lines[reader][
+            18:
+        ]
+    assert 3 == lines["rt"].count("closed")
+    assert "operator op." in "\n".join(lines["rt"])
+
+
 def test_code_that_cannot_be_loaded_is_told_at_once(laptop: Fleet) -> None:
     """All such files, each once, with what to do; nothing of the runtime starts."""
     lines, _ = ran(

@@ -287,6 +287,20 @@ def test_backpressure_holds_back_the_sender() -> None:
     assert most <= 4
 
 
+def test_an_ended_operator_holds_back_nobody() -> None:
+    """What is still sent to it is thrown away."""
+    scheduler = Scheduler()
+    sender = scheduler.add(OperatorConfig(id="sender", kind="python", code=""), {})
+    reader = scheduler.add(
+        OperatorConfig(id="reader", kind="python", code=""), {"in": (3, "backpressure")}
+    )
+    scheduler.connect([(sender, reader.queues["in"])])
+    scheduler.remove(reader)
+    scheduler.arrived(reader.queues["in"], "event", 0.0)
+
+    assert (0, 0) == (sender.off, reader.depth)
+
+
 def test_backpressure_in_a_loop_holds_back_nobody() -> None:
     """All of them would wait for ever; their queues are larger instead, and still bounded."""
     scheduler = Scheduler("fifo")

@@ -29,7 +29,7 @@ class Runtime:
         self.sender = Sender(sender, exchange)
         self.sender.ways["out"] = self.way
         self.silences = Silences(self._hush, exchange, lambda: self.now)
-        self.silences.watch(self.queue, self.way, 1.0, 0.0)
+        self.silences.watch(self.queue, [self.way], 1.0, 0.0)
 
     def _hush(self, queue: object, silent: bool) -> None:
         assert queue is self.queue
