@@ -18,7 +18,7 @@ from deploy.unit import HealthCommand, Realtime, RestartPolicy, Socket, StopPoli
 from dora.compile import cores, dataplane, measures
 from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
-from dora.compile.replicas import Instance, instances
+from dora.compile.replicas import Instance, instances, operator_counts
 from dora.compile.wiring import Edge, dialled, edges, inputs, layers_of, outputs
 from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
@@ -59,8 +59,10 @@ def compile_dataflow(
     sites: Mapping[str, Site],
     routers: Mapping[str, RouterSummary],
     packaging: Packaging,
+    running: DataflowSummary | None = None,
 ) -> Deployment:
     """What each machine of `sites` is to run; nodes placed on other machines are left out.
+    Operators that scale themselves keep the number of replicas that they have in `running`.
 
     `routers` holds every machine that some edge enters or leaves, also those that are away.
     Raises DoraError or BuildError for what cannot run; `dora.dataflow.unsupported` has let it pass.
@@ -79,7 +81,7 @@ def compile_dataflow(
                 hint="install one there and name it in the inventory: python: /usr/bin/python3.11",
             )
     wiring = edges(dataflow, placement.machines, placement.scattered)
-    summary = summarise(name, dataflow, placement, routers)
+    summary = summarise(name, dataflow, placement, routers, running)
     machines = {}
     for machine, site in sites.items():
         nodes = [it for it in instances(dataflow, placement) if it.machine == machine]
@@ -269,8 +271,13 @@ def _realtime(node: Node) -> Realtime | None:
 
 
 def summarise(
-    name: str, dataflow: Dataflow, placement: Placement, routers: Mapping[str, RouterSummary]
+    name: str,
+    dataflow: Dataflow,
+    placement: Placement,
+    routers: Mapping[str, RouterSummary],
+    running: DataflowSummary | None = None,
 ) -> DataflowSummary:
+    before = running.nodes if running else {}
     return DataflowSummary(
         name=name,
         nodes={
@@ -281,7 +288,7 @@ def summarise(
                 outputs=it.of.all_outputs,
                 restart=it.of.restart.policy,
                 replica_of=it.of.id if it.replica else "",
-                operators={op.id: op.replicas for op in it.of.operators if op.replicas},
+                operators=operator_counts(it.of, before.get(it.node.id)),
                 moved=placement.assignments[it.of.id].moved,
             )
             for it in instances(dataflow, placement)

@@ -51,7 +51,7 @@ def runtime_config(node: Node, code: Callable[[Operator], str]) -> RuntimeConfig
                 restart_delay=operator.restart.delay,
                 max_restart_delay=operator.restart.max_delay,
                 restart_window=operator.restart.window,
-                replicated=operator.replicas is not None,
+                replicated=operator.has_replicas,
                 balanced=operator.balanced,
             )
             for operator in node.operators

@@ -1,4 +1,4 @@
-"""Which processes each node becomes: one, or one for each of its replicas. Pure; laptop only."""
+"""Which processes each node becomes, and how many of each operator. Pure; laptop only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from dora.dataflow.model import Dataflow, Node
 from dora.placement.model import Placement
 from dora.protocol.config import replica_name
+from dora.protocol.dataflow import NodeSummary
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,9 @@ def machines_of(node: Node, placement: Placement) -> tuple[str, ...]:
     """Where the node runs: as often as it does."""
     machine = placement.assignments[node.id].machine
     return placement.replicas.get(node.id, (machine,) * (node.deploy.least if node.deploy else 1))
+
+
+def operator_counts(node: Node, running: NodeSummary | None) -> dict[str, int]:
+    """Operator with replicas -> how many. `running`: the node as it is now, if it is."""
+    now = running.operators if running else {}
+    return {it.id: it.count(now.get(it.id, 0)) for it in node.operators if it.has_replicas}

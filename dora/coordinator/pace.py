@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dora.protocol.traffic import Traffic
@@ -31,3 +32,21 @@ def per_second(before: object, now: object, field: str, seconds: float) -> float
         return None
     grown: int = getattr(now, field) - getattr(before, field)
     return grown / seconds if grown >= 0 else None
+
+
+def busy(
+    before: Traffic, now: Traffic, seconds: float, groups: Collection[str] = ()
+) -> dict[str, float]:
+    """Operator -> the share of its time that it has spent in calls, of those of which both tell.
+    `groups` stand for replicas and are never called themselves."""
+    if seconds <= 0:
+        return {}
+    found = {}
+    for name, operator in now.operators.items():
+        past = before.operators.get(name)
+        if past is None or name in groups:
+            continue
+        grown = operator.run_time - past.run_time
+        if grown >= 0:  # else it was started anew
+            found[name] = round(grown / 1e6 / seconds, 3)
+    return found

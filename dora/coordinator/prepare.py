@@ -125,7 +125,7 @@ async def prepare(
         )
         for machine, session in taking_part.items()
     }
-    deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure())
+    deployment = compile_dataflow(name, dataflow, placement, sites, routers, Closure(), summary)
     told, secret_files = await _secrets(name, dataflow, placement, taking_part)
     deployment = with_secrets(deployment, told)
     built = await asyncio.to_thread(

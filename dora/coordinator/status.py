@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from deploy.errors import MachineError, Refused
 from deploy.session import Session
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
-from dora.coordinator.pace import Rates, rates
+from dora.coordinator.pace import Rates, busy, rates
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.traffic import Traffic
 
@@ -44,6 +44,8 @@ class NodeStatus:
     cpu: float | None = None  # a share of one core
     traffic: Traffic | None = None  # since the process started; None if it has not said
     rates: Rates | None = None  # lately; None if it has not said enough
+    replicas: Mapping[str, int] = field(default_factory=dict)  # operator -> how many of it
+    busy: Mapping[str, float] = field(default_factory=dict)  # operator -> its time in calls, lately
     reason: str | None = None  # of its placement
     moved: str | None = None  # from where it had to go, when, and why
     infrastructure: bool = False  # a router, not a node of the flow file
@@ -157,9 +159,10 @@ async def _machine(
                     node=unit.name,
                     reason=placed.reason if placed else None,
                     moved=(placed.moved or None) if placed else None,
+                    replicas=placed.operators if placed else {},
                     infrastructure=unit.name == ROUTER,
                     generation=installed.current,
-                    **_fields(state),
+                    **_fields(state, placed.operators if placed else ()),
                 )
             )
     return rows, summaries
@@ -185,7 +188,8 @@ async def holds_of(session: Session) -> Holds:
         raise
 
 
-def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
+def _fields(state: Mapping[str, Any] | None, groups: Collection[str]) -> dict[str, Any]:
+    """`groups`: the node's operators that have replicas."""
     if state is None:
         return {"state": "unknown", "error": "no supervisor runs there"}
     traffic = _traffic(state.get("status"))
@@ -203,14 +207,17 @@ def _fields(state: Mapping[str, Any] | None) -> dict[str, Any]:
         "last_lines": tuple(state.get("last_lines") or ()),
         **{name: state.get(name) for name in ("rss", "memory_peak", "memory_limit", "cpu")},
         "traffic": traffic,
-        "rates": _lately(state.get("before"), traffic),
+        **_lately(state.get("before"), traffic, groups),
     }
 
 
-def _lately(before: Mapping[str, Any] | None, now: Traffic | None) -> Rates | None:
+def _lately(
+    before: Mapping[str, Any] | None, now: Traffic | None, groups: Collection[str]
+) -> dict[str, Any]:
     if before is None or now is None or (then := _traffic(before["text"])) is None:
-        return None
-    return rates(then, now, before["seconds"])
+        return {}
+    seconds = before["seconds"]
+    return {"rates": rates(then, now, seconds), "busy": busy(then, now, seconds, groups)}
 
 
 def _traffic(text: str | None) -> Traffic | None:

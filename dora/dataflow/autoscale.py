@@ -1,4 +1,4 @@
-"""`autoscale:` of a node, checked. Laptop only."""
+"""`autoscale:` of a node or an operator, checked. Laptop only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dora.dataflow.model import Autoscale
 from dora.dataflow.report import Report
 
 
-def autoscale_of(report: Report, path: DocumentPath, deploy: Mapping[str, Any]) -> Autoscale | None:
-    """Of a `deploy:` block; None if it has none, or a wrong one."""
-    given = deploy.get("autoscale")
+def autoscale_of(report: Report, path: DocumentPath, owner: Mapping[str, Any]) -> Autoscale | None:
+    """Of a `deploy:` block or an operator's entry; None if it has none, or a wrong one."""
+    given = owner.get("autoscale")
     if given is None or "max" not in given:
         return None
     place = (*path, "autoscale")
     least, most = given.get("min", 1), given["max"]
-    if "replicas" in deploy:
+    if "replicas" in owner:
         message = "`replicas` and `autoscale` are both there"
         report.error(place, message, "say how many, or between which bounds, not both", key=True)
     if least > most:

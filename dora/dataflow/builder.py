@@ -386,6 +386,7 @@ class Builder:
                 memory=given.get("memory"),
                 thread=given.get("thread", False),
                 replicas=given.get("replicas"),
+                autoscale=autoscale_of(self.report, place, given),
                 restart=_restart(given),
                 send_stdout_as=given.get("send_stdout_as"),
                 code_mark=self.report.mark((*place, code.key)),

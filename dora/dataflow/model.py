@@ -132,13 +132,18 @@ class Realtime:
 @dataclass(frozen=True)
 class Autoscale:
     """As many replicas as the load asks for. `target_queue`: messages before each of them;
-    `target_cpu`: the share of a core that each is to use. `cooldown` in seconds."""
+    `target_cpu`: the share of a core that each is to use, of an operator the share of its time that
+    it is to spend in calls. `cooldown` in seconds."""
 
     min: int
     max: int
     target_queue: float | None = None
     target_cpu: float | None = None
     cooldown: float = 10.0
+
+    def bound(self, count: int) -> int:
+        """The number within the bounds that is next to this one."""
+        return min(max(count, self.min), self.max)
 
 
 @dataclass(frozen=True)
@@ -198,12 +203,23 @@ class Operator:
     restart: Restart = Restart()
     send_stdout_as: str | None = None
     code_mark: Mark | None = field(default=None, compare=False)  # where `code` stands
-    replicas: int | None = None  # in its runtime; unset: it is one, and cannot become more
+    replicas: int | None = None  # in its runtime
+    autoscale: Autoscale | None = None  # without it and `replicas` it is one, and stays that
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether there may be several of it; also if there is one at the moment."""
+        return self.replicas is not None or self.autoscale is not None
+
+    def count(self, now: int = 0) -> int:
+        """How many there are to be: what the file says; where it leaves that to the load, as many
+        as there are now."""
+        return self.autoscale.bound(now) if self.autoscale is not None else self.replicas or 1
 
     @property
     def balanced(self) -> dict[str, str]:
         """The inputs that its replicas share, with the key that keeps messages in order, or ""."""
-        if self.replicas is None:
+        if not self.has_replicas:
             return {}
         return {
             name: wired.key or ""

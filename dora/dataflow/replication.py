@@ -17,7 +17,7 @@ def check_replicas(dataflow: Dataflow) -> Iterator[Issue]:
             yield from _input(node.id, wired, replicated, "add `replicas:` to its `deploy:`")
         for operator in node.operators:
             name = f"{node.id}/{operator.id}"
-            its = operator.replicas is not None
+            its = operator.has_replicas
             for wired in operator.inputs.values():
                 yield from _input(name, wired, its, "add `replicas:` to the operator")
             for other in node.operators if its else ():

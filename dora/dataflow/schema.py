@@ -123,6 +123,17 @@ _RESTART: dict[str, Schema] = {
     "restart_window": {"coerce": duration},
 }
 
+_AUTOSCALE: Schema = {
+    "type": "dict",
+    "schema": {
+        "min": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
+        "max": {"type": "integer", "min": 1, "max": MOST_REPLICAS, "required": True},
+        "target_queue": {"coerce": _positive},
+        "target_cpu": {"coerce": _positive},
+        "cooldown": {"coerce": duration},
+    },
+}
+
 _NO_CONDA: Schema = {"unsupported": "name packages in the node's `requirements:`"}
 _OPERATOR: dict[str, Schema] = {
     "id": {"coerce": text},
@@ -145,6 +156,7 @@ _OPERATOR: dict[str, Schema] = {
     "memory": {"coerce": size},
     "thread": {"type": "boolean"},
     "replicas": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
+    "autoscale": _AUTOSCALE,
     **_RESTART,
     "build": _TEXT,
     "send_stdout_as": _TEXT,
@@ -194,16 +206,7 @@ _DEPLOY: dict[str, Schema] = {
     "devices": {"coerce": _devices},
     "replicas": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
     "spread": {"type": "boolean"},
-    "autoscale": {
-        "type": "dict",
-        "schema": {
-            "min": {"type": "integer", "min": 1, "max": MOST_REPLICAS},
-            "max": {"type": "integer", "min": 1, "max": MOST_REPLICAS, "required": True},
-            "target_queue": {"coerce": _positive},
-            "target_cpu": {"coerce": _positive},
-            "cooldown": {"coerce": duration},
-        },
-    },
+    "autoscale": _AUTOSCALE,
     "on_machine_loss": {"allowed": ["wait", "move"]},
     "distribute": {"unsupported": "code is always copied over SSH"},
 }

@@ -123,7 +123,7 @@ def wanted(node: Node, now: int) -> int:
     bounds = node.deploy.autoscale
     if bounds is None:
         return node.deploy.replicas or 1
-    return min(max(now, bounds.min), bounds.max)
+    return bounds.bound(now)
 
 
 def _balanced(dataflow: Dataflow, flow: Flow, reader: str) -> bool:

@@ -7,6 +7,7 @@ apart.
 from __future__ import annotations
 
 import heapq
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,14 +16,18 @@ from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
 from dora.runtime.crew import Crew
 from dora.runtime.group import Group
 from dora.runtime.operator import Operator
+from dora.runtime.task import RUNNING, Task
 from dora.runtime.wiring import Wiring
 
 MOST = 60  # operators; more would not fit into what a node may say
 
 
-def reporting(crew: Crew, wiring: Wiring) -> Callable[[Traffic], Traffic]:
+def reporting(
+    crew: Crew, wiring: Wiring, clock: Callable[[], float] = time.monotonic
+) -> Callable[[Traffic], Traffic]:
     """What adds the operators to what the node knows itself. Of very many operators those are told
-    of that have most to tell: failures, misses, overruns, losses."""
+    of that have most to tell: failures, misses, overruns, losses; of replicas at least the first.
+    `clock`: the scheduler's."""
 
     def tell(traffic: Traffic) -> Traffic:
         operators = list(crew)
@@ -34,8 +39,8 @@ def reporting(crew: Crew, wiring: Wiring) -> Callable[[Traffic], Traffic]:
             dropped=traffic.dropped + lost,
             inputs=_inputs(traffic, crew, wiring),
             outputs=_outputs(operators[:MOST], wiring),
-            operators={it.config.id: _operator(it) for it in _most_interesting(operators)}
-            | {id: _group(group) for id, group in list(crew.groups.items())[:MOST]},
+            operators={id: _group(group) for id, group in list(crew.groups.items())[:MOST]}
+            | {it.config.id: _operator(it, clock()) for it in _most_interesting(operators)},
             operator_states=Counter(it.state.value for it in operators),
         )
 
@@ -64,16 +69,21 @@ def _inputs(traffic: Traffic, crew: Crew, wiring: Wiring) -> dict[str, InputTraf
 
 
 def _most_interesting(operators: list[Operator]) -> list[Operator]:
-    return operators if len(operators) <= MOST else heapq.nlargest(MOST, operators, key=_interest)
+    """The first are the first replicas: whoever scales them has to know of one, which stands for
+    those of which there is no room to tell."""
+    if len(operators) <= MOST:
+        return sorted(operators, key=lambda it: it.replica != 1)
+    return heapq.nlargest(MOST, operators, key=_interest)
 
 
-def _interest(operator: Operator) -> tuple[int, int, int, int]:
+def _interest(operator: Operator) -> tuple[int, int, int, int, int]:
     task = operator.task
     dropped = sum(queue.dropped for queue in task.queues.values())
-    return (operator.restarts + operator.state.over, task.misses, task.overruns, dropped)
+    failures = operator.restarts + operator.state.over
+    return (operator.replica == 1, failures, task.misses, task.overruns, dropped)
 
 
-def _operator(operator: Operator) -> OperatorTraffic:
+def _operator(operator: Operator, now: float) -> OperatorTraffic:
     found = operator.task.statistics()
     return OperatorTraffic(
         state=operator.state.value,
@@ -87,7 +97,7 @@ def _operator(operator: Operator) -> OperatorTraffic:
         depth=found.depth,
         lateness_mean=_micros(found.lateness_mean),
         lateness_max=_micros(found.lateness_max),
-        run_time=_micros(found.run_time),
+        run_time=_micros(found.run_time + _goes_on(operator.task, now)),
         run_max=_micros(found.run_max),
     )
 
@@ -110,6 +120,11 @@ def _group(group: Group) -> OperatorTraffic:
         run_time=0,
         run_max=0,
     )
+
+
+def _goes_on(task: Task, now: float) -> float:
+    """For how long the call has gone on that goes on now."""
+    return max(now - task.started, 0.0) if task.off & RUNNING else 0.0
 
 
 def _micros(seconds: float) -> int:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from deploy.deployment import Files, MachineSpec, PythonEnvironment, UnitSpec
 from deploy.inventory import Machine
-from dora.compile.compile import Site, compile_dataflow
-from dora.compile.operators import CONFIG
+from dora.compile.compile import Site, compile_dataflow, summarise
+from dora.compile.operators import CONFIG, runtime_config
 from dora.compile.packaging import Closure
 from dora.dataflow.load import loads
 from dora.placement.model import Assignment, Placement
 from dora.protocol.config import NODE_CONFIG, NodeConfig
+from dora.protocol.dataflow import DataflowSummary, NodeSummary
 from dora.protocol.runtime import OperatorConfig, RuntimeConfig
 from tests.dora.compile.test_dataplane import facts
 
@@ -131,3 +132,34 @@ def test_what_thousands_of_operators_are_told_travels_as_a_file(tmp_path: Path) 
 def _values() -> dict[str, str]:
     names = ("code", "library", "packages", "rest", "root", "state")
     return {name: f"/{name}" for name in names}
+
+
+def counts(tmp_path: Path, clause: str, running: int | None) -> tuple[int, bool, dict[str, str]]:
+    """Of an operator: how many there are to be, and what its runtime is told of that."""
+    flow = f"""\
+nodes:
+  - {{id: camera, path: camera.py, outputs: [image]}}
+  - id: rt
+    operators:
+      - {{id: detect, python: ops/detect.py, inputs: {{image: camera/image}}, {clause}}}
+      - {{id: show, python: ops/detect.py, inputs: {{image: camera/image}}}}
+"""
+    dataflow = loads(flow, directory=str(tmp_path)).dataflow
+    placement = Placement({node: Assignment("a", "named") for node in dataflow.nodes})
+    now = None
+    if running is not None:
+        now = DataflowSummary("flow", {"rt": NodeSummary("a", "", operators={"detect": running})})
+    its = summarise("flow", dataflow, placement, {}, now).nodes["rt"].operators
+    told = runtime_config(dataflow.nodes["rt"], lambda operator: operator.code).operators
+    assert ["detect"] == list(its)
+    assert [False] == [it.replicated for it in told if it.id == "show"]
+    return its["detect"], told[0].replicated, dict(told[0].balanced)
+
+
+def test_operators_that_scale_themselves_keep_their_number(tmp_path: Path) -> None:
+    """Through a deployment, within their bounds; they begin with the least. Their runtime is told
+    the same as of any operator with replicas: how many there are does not restart it."""
+    bounds = "autoscale: {min: 2, max: 3, target_queue: 5}"
+    for now, then in ((None, 2), (1, 2), (2, 2), (3, 3), (5, 3)):
+        assert (then, True, {"image": ""}) == counts(tmp_path, bounds, now)
+    assert (4, True, {"image": ""}) == counts(tmp_path, "replicas: 4", 2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dora.coordinator.pace import Rates, rates
-from dora.protocol.traffic import Traffic
+from dora.coordinator.pace import Rates, busy, rates
+from dora.protocol.traffic import OperatorTraffic, Traffic
 
 
 def test_rates_are_what_the_counts_grew_by() -> None:
@@ -20,3 +20,22 @@ def test_rates_are_what_the_counts_grew_by() -> None:
 def test_another_process_or_no_time_makes_none(now: Traffic, seconds: float) -> None:
     """A process that was restarted counts from nothing."""
     assert None is rates(Traffic(received=10), now, seconds)
+
+
+def called(**run_times: int) -> Traffic:
+    """Operator -> microseconds in calls."""
+    return Traffic(
+        operators={
+            name: OperatorTraffic("running", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, run_time, 0)
+            for name, run_time in run_times.items()
+        }
+    )
+
+
+def test_operators_are_busy_for_a_share_of_their_time() -> None:
+    """Nothing is said of those that are new, that count from nothing, or that are never called."""
+    before = called(a=1_000_000, again=5_000_000, group=0)
+    now = called(a=3_000_000, again=1_000_000, group=0, new=500_000)
+
+    assert {"a": 0.5} == busy(before, now, 4.0, {"group"})
+    assert {} == busy(before, now, 0.0)
