@@ -16,7 +16,6 @@ from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
 from dora.runtime.crew import Crew
 from dora.runtime.group import Group
 from dora.runtime.operator import Operator
-from dora.runtime.task import RUNNING, Task
 from dora.runtime.wiring import Wiring
 
 MOST = 60  # operators; more would not fit into what a node may say
@@ -97,7 +96,7 @@ def _operator(operator: Operator, now: float) -> OperatorTraffic:
         depth=found.depth,
         lateness_mean=_micros(found.lateness_mean),
         lateness_max=_micros(found.lateness_max),
-        run_time=_micros(found.run_time + _goes_on(operator.task, now)),
+        run_time=_micros(operator.task.in_calls(now)),
         run_max=_micros(found.run_max),
     )
 
@@ -120,11 +119,6 @@ def _group(group: Group) -> OperatorTraffic:
         run_time=0,
         run_max=0,
     )
-
-
-def _goes_on(task: Task, now: float) -> float:
-    """For how long the call has gone on that goes on now."""
-    return max(now - task.started, 0.0) if task.off & RUNNING else 0.0
 
 
 def _micros(seconds: float) -> int:

@@ -138,6 +138,12 @@ class Task:
         """How much waits."""
         return sum(len(queue.items) for queue in self.queues.values())
 
+    def in_calls(self, now: float) -> float:
+        """Seconds spent in calls, with the one that goes on. May be asked by another thread: what
+        ends at that moment counts the next time."""
+        ended = self.run_sum
+        return ended + max(now - self.started, 0.0) if self.off & RUNNING else ended
+
     def statistics(self) -> Statistics:
         return Statistics(
             runs=self.runs,
@@ -166,7 +172,7 @@ class Statistics:
     lateness_mean: float  # of the misses; of a skipped message: when it was skipped
     lateness_max: float
     depth: int  # waiting now
-    run_time: float
+    run_time: float  # of calls that have ended
     run_max: float
     overruns: int  # calls that took longer than the budget
     dropped: int

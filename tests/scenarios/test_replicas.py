@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
+from tests.scenarios.staying import Coordinator
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "replicas" / "flow.yml"
 
@@ -219,6 +220,30 @@ def test_operators_scale_in_their_runtime(embedded: Fleet, tmp_path: Path) -> No
     end = told_last(log)
     assert 0 == end["wrong"]
     assert sum(end["by"].values()) == end["count"]
+
+
+def test_operators_scale_themselves(embedded: Fleet, tmp_path: Path) -> None:
+    """A coordinator sees what waits; no process is started anew, nothing is lost, and the next
+    deployment keeps the number."""
+    scripts = {"source.py": OPERATOR_SOURCE, "worker.py": OPERATOR_WORKER, "sink.py": SINK}
+    bounds = "autoscale: {max: 2, target_queue: 3, cooldown: 2s}"
+    flow = write_flow(tmp_path / "crew", scripts, OPERATORS.replace("replicas: 1", bounds))
+    log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crew/sink.log"
+    coordinator = Coordinator(embedded, flow)
+    try:
+        wait_until(lambda: coordinator.says('"deployed"'), "the first deployment")
+        pids = {name: row["pid"] for name, row in embedded.nodes().items()}
+        wait_until(lambda: coordinator.says("rt/worker 1 -> 2"), "that it scales")
+        work_of(log, 1, 2)
+    finally:
+        coordinator.end()
+
+    assert "unchanged" == embedded.deploy(flow)["outcome"]
+    after = embedded.nodes()
+    assert {"worker": 2} == after["rt"]["replicas"]
+    assert {"source", "worker.1", "worker.2"} >= after["rt"]["busy"].keys() > {"source"}
+    assert pids == {name: row["pid"] for name, row in after.items()}
+    assert 0 == told_last(log)["wrong"]
 
 
 def test_the_example_counts_every_frame() -> None:

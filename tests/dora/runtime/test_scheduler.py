@@ -287,6 +287,21 @@ def test_backpressure_holds_back_the_sender() -> None:
     assert most <= 4
 
 
+def test_a_call_that_goes_on_counts_as_time_in_calls() -> None:
+    """Not only once it has ended: whoever looks at a slow operator sees that it works."""
+    scheduler = Scheduler()
+    task = scheduler.add(
+        OperatorConfig(id="op", kind="python", code=""), {"in": (3, "drop_oldest")}
+    )
+    scheduler.arrived(task.queues["in"], "event", 0.0)
+    seen = [task.in_calls(1.0)]
+    assert task is scheduler.next(2.0)
+    seen += [task.in_calls(2.0), task.in_calls(5.0)]
+    scheduler.finished(task, 6.0)
+
+    assert [0.0, 0.0, 3.0, 4.0, 4.0] == [*seen, task.in_calls(6.0), task.in_calls(9.0)]
+
+
 def test_an_ended_operator_holds_back_nobody() -> None:
     """What is still sent to it is thrown away."""
     scheduler = Scheduler()
