@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ class Maker:
         self._states = states
         self._descriptor = descriptor
         self._loaders: dict[str, Loader] = {}
+        self._adding = threading.Lock()
 
     def make(self, operator: OperatorConfig) -> Instance:
         """With the state that it saved before. Raises as loaders do."""
@@ -56,9 +58,10 @@ class Maker:
         return self._loader(operator.kind).load(operator, self._states.context(operator.id))
 
     def _loader(self, kind: str) -> Loader:
-        if kind not in self._loaders:
-            self._loaders[kind] = _new_loader(kind, self._descriptor)
-        return self._loaders[kind]
+        with self._adding:
+            if kind not in self._loaders:
+                self._loaders[kind] = _new_loader(kind, self._descriptor)
+            return self._loaders[kind]
 
 
 def _new_loader(kind: str, descriptor: Callable[[], Mapping[str, Any]]) -> Loader:

@@ -1,6 +1,7 @@
 """Operators in Python: `class Operator` with `on_event(dora_event, send_output)`. Node (>= 3.10).
 
-A file is executed once, however many operators it is loaded for: they share its module.
+A file is executed once, however many operators it is loaded for, also by several threads at once:
+they share its module.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -29,7 +31,9 @@ class PythonLoader:
 
     def __init__(self, descriptor: Callable[[], Mapping[str, Any]]) -> None:
         self._descriptor = Descriptor(descriptor)
-        self._modules: dict[str, ModuleType] = {}
+        self._modules: dict[str, ModuleType] = {}  # that were executed to their end
+        # Held while a file is executed, which may import another operator's.
+        self._executing = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<PythonLoader of {len(self._modules)} files>"
@@ -78,7 +82,10 @@ class PythonLoader:
         path = os.path.realpath(operator.code)
         module = self._modules.get(path)
         if module is None:
-            module = self._modules[path] = _module(operator, path)
+            with self._executing:
+                module = self._modules.get(path)
+                if module is None:
+                    module = self._modules[path] = _module(operator, path)
         kind = getattr(module, "Operator", None)
         if not isinstance(kind, type):
             raise OperatorError(

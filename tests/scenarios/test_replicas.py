@@ -201,9 +201,12 @@ nodes:
     deploy: {machine: base}
 """
 
+ALONE = "machines:\n  base: {host: embedded}\n"
+
 
 def test_operators_scale_in_their_runtime(embedded: Fleet, tmp_path: Path) -> None:
     """1 -> 4 -> 1 under load: nothing is lost, and no process is started anew."""
+    embedded.inventory.write_text(ALONE)
     scripts = {"source.py": OPERATOR_SOURCE, "worker.py": OPERATOR_WORKER, "sink.py": SINK}
     embedded.deploy(write_flow(tmp_path / "crew", scripts, OPERATORS))
     log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crew/sink.log"
@@ -225,6 +228,7 @@ def test_operators_scale_in_their_runtime(embedded: Fleet, tmp_path: Path) -> No
 def test_operators_scale_themselves(embedded: Fleet, tmp_path: Path) -> None:
     """A coordinator sees what waits; no process is started anew, nothing is lost, and the next
     deployment keeps the number."""
+    embedded.inventory.write_text(ALONE)
     scripts = {"source.py": OPERATOR_SOURCE, "worker.py": OPERATOR_WORKER, "sink.py": SINK}
     bounds = "autoscale: {max: 2, target_queue: 3, cooldown: 2s}"
     flow = write_flow(tmp_path / "crew", scripts, OPERATORS.replace("replicas: 1", bounds))
