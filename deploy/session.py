@@ -56,6 +56,7 @@ class Session:
         self._began = time.monotonic()
         self._starts = False  # a supervisor: `work` will say what came of it
         self._hello: dict[str, Any] | None = None
+        self._ours = False  # a supervisor runs that did not when we came
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -101,6 +102,7 @@ class Session:
         emit(Connected(machine.id, time.monotonic() - began))
         session = cls(connector, connection, facts, seen=answer.get("seen"), work=work, known=known)
         session._starts = starting and work is not None
+        session._ours = session._starts and not facts.supervisor.get("running")
         return session
 
     async def again(self) -> Session:
@@ -136,6 +138,7 @@ class Session:
             opening = _answer(self.connection, self.machine, "start")
             hello = await self._in_turn(opening)
         self._hello = None
+        self._ours |= not self.facts.supervisor.get("running")
         self.facts = replace(self.facts, supervisor={**hello, "running": True})
         if self._known is not None:
             self._known.note(self.machine, self.facts)
@@ -147,6 +150,16 @@ class Session:
             self._starts = False
             self._hello = await _line_of(self._work, self.machine)
         return self._hello
+
+    async def _dismiss(self) -> None:
+        """What was started for us, and has nothing to do, need not wait for more."""
+        self._ours = False
+        try:
+            async with asyncio.timeout(SILENT):
+                await self._started()
+                await self.request("hello", leave=True)
+        except (MachineError, TimeoutError):
+            return  # it leaves a little later
 
     async def autostart(self, act: str) -> dict[str, Any]:
         """Whether the machine starts its supervisor at boot: `enable`, `disable` or `status`; see
@@ -298,6 +311,8 @@ class Session:
             raise
 
     async def close(self) -> None:
+        if self._ours:
+            await self._dismiss()
         for part in (self._control, self._work, self._bulk, self.connection):
             if part is not None:
                 await part.close()

@@ -315,7 +315,10 @@ class _Command(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if not self._hung_up:
-            self._chan.write(data, None if fd == 1 else asyncssh.EXTENDED_DATA_STDERR)
+            try:
+                self._chan.write(data, None if fd == 1 else asyncssh.EXTENDED_DATA_STDERR)
+            except BrokenPipeError:
+                self._hung_up = True  # whoever asked has gone, and we are about to hear of it
 
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
         self._open_pipes.discard(fd)

@@ -3,8 +3,9 @@
 One JSON object per line each way. A request is `{"op": ..., fields}`; its reply is
 `{"ok": true, ...}` or `{"ok": false, "code": ..., "error": ...}` and then nothing was changed.
 
-    hello        stay?                    agent, pid, root, run, time, boot_id; with `stay` one
-                                          that has nothing to do waits half a minute for work
+    hello        stay?, leave?            agent, pid, root, run, time, boot_id; with `stay` one
+                                          that has nothing to do waits half a minute for work,
+                                          with `leave` no longer
     deployments                           deployments: {name: {current, hash, created, creator,
                                           lock: {owner, since} | null, units, revision, pending:
                                           {number, previous, wall, ...} | null}}

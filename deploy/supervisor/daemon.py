@@ -33,7 +33,7 @@ from deploy.supervisor.leasing import Leasing
 from deploy.supervisor.lockfile import try_lock, unlock
 from deploy.supervisor.locks import Locks
 from deploy.supervisor.metrics import Metrics
-from deploy.supervisor.operations import Operations
+from deploy.supervisor.operations import GRACE, Operations
 from deploy.supervisor.session import Session
 from deploy.supervisor.slot import Slot
 from deploy.supervisor.sockets import Place
@@ -43,7 +43,6 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
-GRACE = 30.0  # seconds for which one that was just started or found waits to be given work
 RETRY = 60.0  # seconds until what starts us at boot is written again, if the disk was full
 IDLE = 0.2  # seconds after the last client has gone
 LOCK_WAIT = 10.0  # seconds for which a leaving supervisor's lock is waited for
@@ -95,7 +94,7 @@ class Daemon:
         self._was_active = False
         self._idle = False
         self._idle_timer: Optional[asyncio.TimerHandle] = None
-        self._born = time.monotonic()
+        self._stays = time.monotonic() + GRACE
 
     async def run(self) -> int:
         """Until it is to end; returns the exit status. Raises UnsafeFolder or OSError at start."""
@@ -244,10 +243,10 @@ class Daemon:
                 self._deployments.clear(name)
         self._look()
 
-    def _stay(self) -> None:
-        """Somebody relies on us and will be back: the time until idleness ends us starts anew."""
+    def _stay(self, seconds: float) -> None:
+        """For so long idleness does not end us: somebody relies on us and will be back, or not."""
         self._was_active = False
-        self._born = time.monotonic()
+        self._stays = time.monotonic() + seconds
 
     def _look(self) -> None:
         """Something changed: if that leaves nothing to do, the end comes unless more changes."""
@@ -258,7 +257,7 @@ class Daemon:
             self._was_active = True
         if self._tasks or not self._engine.empty:
             return
-        grace = 0.0 if self._was_active else self._born + GRACE - time.monotonic()
+        grace = 0.0 if self._was_active else self._stays - time.monotonic()
         loop = asyncio.get_running_loop()
         self._idle_timer = loop.call_later(max(IDLE, grace), self._end_if_idle)
 

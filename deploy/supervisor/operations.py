@@ -28,6 +28,8 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
+GRACE = 30.0  # seconds for which one that was just started or found waits to be given work
+PARTING = 1.0  # the same, once it was said that there will be none
 RESERVED = (  # in `run`
     "supervisor.sock",
     "supervisor.new",
@@ -54,7 +56,7 @@ class Operations:
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
-        stay: Callable[[], None],
+        stay: Callable[[float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
@@ -112,7 +114,9 @@ class Operations:
 
     async def _hello(self, request: Request, session: object) -> Answer:
         if request.flag("stay"):
-            self._stay()
+            self._stay(GRACE)
+        elif request.flag("leave"):
+            self._stay(PARTING)
         return {
             "agent": self._agent,
             "pid": os.getpid(),

@@ -57,7 +57,7 @@ class Slot:
     exit: Optional[Exit] = None
     error: Optional[str] = None
     status: Optional[str] = None  # what the process last said of itself; whatever that means
-    sayings: Sayings = field(default_factory=Sayings)  # what it said lately; forgotten with us
+    sayings: Sayings = field(default_factory=Sayings, compare=False)  # lately; forgotten with us
     last_lines: Tuple[str, ...] = ()  # of the log, at its last end if that was an error
     beat: Optional[float] = None  # when it last showed that it lives, since it is ready
     unwatched: bool = False  # its process wants no watchdog any more

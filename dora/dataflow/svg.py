@@ -24,8 +24,8 @@ def svg(dataflow: Dataflow, placement: Mapping[str, str], speeds: Speeds | None 
     edges = _labelled(drawn, cut, speeds or {})
     layers, ways = _layers(drawn)
     boxes = {
-        vertex: Box((vertex, *_small(dataflow, node)), node is None)
-        for vertex, node in drawn.nodes(data="node")
+        vertex: Box((vertex, *_small(dataflow, values["node"])), values["node"] is None)
+        for vertex, values in drawn.nodes.items()
     }
     boxes.update({point: Box(("",), builtin=False) for way in ways.values() for point in way})
     column_of = _columns(drawn, ways, placement)

@@ -15,7 +15,7 @@ import pytest
 from deploy.connection.ssh import SshConnector
 from deploy.errors import ConnectionFailed
 from deploy.inventory import Machine
-from tests.lan.bench import Lan
+from tests.lan.bench import Lan, wait_until
 from tests.lan.disk import Key
 from tests.lan.test_connection import connector, robot
 
@@ -115,6 +115,7 @@ async def test_the_command_of_the_hint_removes_the_old_key(lan: Lan, tmp_path: P
     """On another port, too: what the hint says to type is right."""
     lan.run(1, ["/usr/sbin/sshd", "-f", "/etc/ssh/sshd_config", "-p", "2222",
                 "-o", "PidFile=/run/sshd-2222.pid"])  # fmt: skip
+    wait_until(lan.inside(1, "/run/sshd-2222.pid").exists, "it listens")
     old = Key.generate()
     known = tmp_path / "known_hosts"
     known.write_text(f"[{lan.address(1)}]:2222 {old.public}\n")
