@@ -225,6 +225,13 @@ def test_operators_scale_in_their_runtime(embedded: Fleet, tmp_path: Path) -> No
     assert sum(end["by"].values()) == end["count"]
 
 
+def proven(fleet: Fleet, deployment: str, generation: int) -> bool:
+    """Whether that one runs, on trial no more."""
+    machine = fleet.json("status")["machines"]["base"]
+    trial = machine["trials"].get(deployment)
+    return generation == machine["generations"].get(deployment) and trial is None
+
+
 def test_operators_scale_themselves(embedded: Fleet, tmp_path: Path) -> None:
     """A coordinator sees what waits; no process is started anew, nothing is lost, and the next
     deployment keeps the number."""
@@ -239,6 +246,7 @@ def test_operators_scale_themselves(embedded: Fleet, tmp_path: Path) -> None:
         pids = {name: row["pid"] for name, row in embedded.nodes().items()}
         wait_until(lambda: coordinator.says("rt/worker 1 -> 2"), "that it scales")
         work_of(log, 1, 2)
+        wait_until(lambda: proven(embedded, "crew", 2), "that its generation is confirmed")
     finally:
         coordinator.end()
 
