@@ -56,7 +56,7 @@ class Session:
         self._began = time.monotonic()
         self._starts = False  # a supervisor: `work` will say what came of it
         self._hello: dict[str, Any] | None = None
-        self._ours = False  # a supervisor runs that did not when we came
+        self._stays = False  # it waits for what we have for it
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -102,7 +102,7 @@ class Session:
         emit(Connected(machine.id, time.monotonic() - began))
         session = cls(connector, connection, facts, seen=answer.get("seen"), work=work, known=known)
         session._starts = starting and work is not None
-        session._ours = session._starts and not facts.supervisor.get("running")
+        session._stays = session._starts
         return session
 
     async def again(self) -> Session:
@@ -138,7 +138,7 @@ class Session:
             opening = _answer(self.connection, self.machine, "start")
             hello = await self._in_turn(opening)
         self._hello = None
-        self._ours |= not self.facts.supervisor.get("running")
+        self._stays = True
         self.facts = replace(self.facts, supervisor={**hello, "running": True})
         if self._known is not None:
             self._known.note(self.machine, self.facts)
@@ -152,8 +152,8 @@ class Session:
         return self._hello
 
     async def _dismiss(self) -> None:
-        """What was started for us, and has nothing to do, need not wait for more."""
-        self._ours = False
+        """A supervisor that has nothing to do need not wait for more of us."""
+        self._stays = False
         try:
             async with asyncio.timeout(SILENT):
                 await self._started()
@@ -311,7 +311,7 @@ class Session:
             raise
 
     async def close(self) -> None:
-        if self._ours:
+        if self._stays:
             await self._dismiss()
         for part in (self._control, self._work, self._bulk, self.connection):
             if part is not None:

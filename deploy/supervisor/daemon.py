@@ -243,10 +243,12 @@ class Daemon:
                 self._deployments.clear(name)
         self._look()
 
-    def _stay(self, seconds: float) -> None:
-        """For so long idleness does not end us: somebody relies on us and will be back, or not."""
+    def _stay(self, seconds: float, longer: bool) -> None:
+        """For so long idleness does not end us, as somebody relies on us and will be back: if that
+        is `longer` than before, or in any case."""
+        until = time.monotonic() + seconds
+        self._stays = max(until, self._stays) if longer and not self._was_active else until
         self._was_active = False
-        self._stays = time.monotonic() + seconds
 
     def _look(self) -> None:
         """Something changed: if that leaves nothing to do, the end comes unless more changes."""

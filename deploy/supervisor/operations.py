@@ -29,6 +29,7 @@ from deploy.unit import Unit
 log = logging.getLogger(__name__)
 
 GRACE = 30.0  # seconds for which one that was just started or found waits to be given work
+BRIEF = 5.0  # the same for whoever has just asked whether we are there
 PARTING = 1.0  # the same, once it was said that there will be none
 RESERVED = (  # in `run`
     "supervisor.sock",
@@ -56,7 +57,7 @@ class Operations:
         *,
         agent: str,
         upgrade: Callable[[str, Optional[str]], Awaitable[None]],
-        stay: Callable[[float], None],
+        stay: Callable[[float, bool], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
@@ -113,10 +114,10 @@ class Operations:
             raise Refusal("io", "the disk is full" if full else str(error)) from error
 
     async def _hello(self, request: Request, session: object) -> Answer:
-        if request.flag("stay"):
-            self._stay(GRACE)
-        elif request.flag("leave"):
-            self._stay(PARTING)
+        if request.flag("leave"):
+            self._stay(PARTING, False)
+        else:
+            self._stay(GRACE if request.flag("stay") else BRIEF, True)
         return {
             "agent": self._agent,
             "pid": os.getpid(),
