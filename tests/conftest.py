@@ -8,28 +8,35 @@ import pytest
 
 ROOT = Path(__file__).parent
 
-# What shares something costly (a LAN of robots, machines with closures on them), or something that
-# there is once (the loopback ports of embedded machines). These take longest: they begin first.
-TOGETHER = {
-    "lan": ("lan", "faults"),
-    "embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py"),
-}
+# What shares something that there is once, the loopback ports of embedded machines. It takes
+# longest and begins first.
+TOGETHER = {"embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py")}
+SLOW = ("lan", "faults")  # then these, each file with a LAN of its own
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of such places, else of one file, run one after the other in the same process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _rank(item))
+    items.sort(key=_rank)
 
 
 def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(ROOT).as_posix()
     for name, places in TOGETHER.items():
-        if any(path == place or path.startswith(f"{place}/") for place in places):
+        if _is_in(item, places):
             return name
-    return path
+    return _path(item)
 
 
 def _rank(item: pytest.Item) -> int:
-    return [*TOGETHER, _group(item)].index(_group(item))
+    return 0 if _group(item) in TOGETHER else 1 if _is_in(item, SLOW) else 2
+
+
+def _is_in(item: pytest.Item, places: tuple[str, ...]) -> bool:
+    path = _path(item)
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
