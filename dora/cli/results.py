@@ -113,6 +113,14 @@ def _machine_json(row: MachineResult) -> dict[str, Any]:
     }
 
 
+def end_deployed(out: Output, found: Contact, result: Deployed) -> Exit:
+    """The end of a command that deployed without reading files: its result, and its exit code."""
+    out.result(deployed_json(result, None, found), lambda console: None)
+    if not out.as_json:
+        show_deployed(out, result)
+    return exit_of_deployed(found, result)
+
+
 def exit_of_deployed(found: Contact, result: Deployed) -> Exit:
     """What a deployment, or the way back from one, means to the shell."""
     if result.healthy:

@@ -11,7 +11,7 @@ from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, on_fleet
 from dora.cli.logs import only_deployment
-from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
+from dora.cli.results import end_deployed
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.deploy import carry_out
 from dora.coordinator.revisions import revisions, target
@@ -68,7 +68,4 @@ async def command(
             regardless=ignore_holds,
             emit=out.event,
         )
-        out.result(deployed_json(result, None, found), lambda console: None)
-        if not out.as_json:
-            show_deployed(out, result)
-        return exit_of_deployed(found, result)
+        return end_deployed(out, found, result)

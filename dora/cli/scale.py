@@ -10,7 +10,7 @@ from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, on_fleet
 from dora.cli.logs import only_deployment
-from dora.cli.results import deployed_json, exit_of_deployed, show_deployed
+from dora.cli.results import end_deployed
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.deploy import carry_out
 from dora.coordinator.scale import plan_scale
@@ -64,10 +64,7 @@ async def command(
             regardless=ignore_holds,
             emit=out.event,
         )
-        out.result(deployed_json(result, None, found), lambda console: None)
-        if not out.as_json:
-            show_deployed(out, result)
-        return exit_of_deployed(found, result)
+        return end_deployed(out, found, result)
 
 
 def _parse(words: tuple[str, ...]) -> tuple[dict[str, int], str | None]:

@@ -238,15 +238,15 @@ def test_operators_scale_themselves(embedded: Fleet, tmp_path: Path) -> None:
     embedded.inventory.write_text(ALONE)
     scripts = {"source.py": OPERATOR_SOURCE, "worker.py": OPERATOR_WORKER, "sink.py": SINK}
     bounds = "autoscale: {max: 2, target_queue: 3, cooldown: 2s}"
-    flow = write_flow(tmp_path / "crew", scripts, OPERATORS.replace("replicas: 1", bounds))
-    log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/crew/sink.log"
+    flow = write_flow(tmp_path / "team", scripts, OPERATORS.replace("replicas: 1", bounds))
+    log = embedded.home / "data/dora/embedded/base/.local/share/dora/logs/team/sink.log"
     coordinator = Coordinator(embedded, flow)
     try:
         wait_until(lambda: coordinator.says('"deployed"'), "the first deployment")
         pids = {name: row["pid"] for name, row in embedded.nodes().items()}
         wait_until(lambda: coordinator.says("rt/worker 1 -> 2"), "that it scales")
         work_of(log, 1, 2)
-        wait_until(lambda: proven(embedded, "crew", 2), "that its generation is confirmed")
+        wait_until(lambda: proven(embedded, "team", 2), "that its generation is confirmed")
     finally:
         coordinator.end()
 

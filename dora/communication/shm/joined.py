@@ -62,7 +62,6 @@ class JoinedSubscription:
         self._lost = 0  # of replicas that are gone
         self._draining = False
         self._closed = False
-        self._said_closed = False
 
     def __repr__(self) -> str:
         return f"<JoinedSubscription of {sorted(self._children)}>"
@@ -94,9 +93,8 @@ class JoinedSubscription:
                     child.closed = True
                     if not self._all_closed():
                         continue
-                    self._said_closed = True
                 elif message.kind is Kind.DATA:
-                    child.closed = self._said_closed = False
+                    child.closed = False
                     message.metadata["replica"] = child.replica
                 return message
         return None
