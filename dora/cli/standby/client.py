@@ -20,7 +20,7 @@ from dora.cli.standby.likeness import likeness
 ALONE = frozenset({"run", "coordinator", "standby"})
 ALONE_MACHINES = frozenset({"ssh"})
 PATIENCE = 2.0  # seconds that a standby has to fork
-# What cannot be caught, what says that this very process went wrong, and what is about its children.
+# What cannot be caught, what says that this very process went wrong, or is about its children.
 NOT_PASSED_ON = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGXCPU,
     signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS,
@@ -84,8 +84,10 @@ class _Served:
             request = wire.Request(
                 alike, prog_name, sys.argv, dict(os.environb), umask, [-1, -1, *files]
             )
-            wire.send(connection, request, [lifeline, folder, *files])
             words = wire.Words(connection)
+            if words.next() is None:
+                return None
+            wire.send(connection, request, [lifeline, folder, *files])
             word, pid = words.next() or ("", 0)
             if word != "pid":
                 return None

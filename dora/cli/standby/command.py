@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import time
@@ -54,10 +53,7 @@ async def stop() -> Exit:
     found = _found()
     for it in found:
         it.end()
-    deadline = time.monotonic() + PATIENCE
-    while any(it.listens for it in found) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    left = [it for it in found if it.listens]
+    left = _left(found)
     for it in left:
         click.echo(f"pid {it.pid} has not stopped; try: kill -9 {it.pid}", err=True)
     return Exit.FAILED if left else Exit.DONE
@@ -86,21 +82,21 @@ class _Standby:
 
     @property
     def listens(self) -> bool:
-        """Whether it lives: then it has its lock."""
-        try:
-            with self.lock.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return place.is_held(str(self.lock))
 
     def end(self) -> None:
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:
             pass  # it has ended meanwhile
+
+
+def _left(found: list[_Standby]) -> list[_Standby]:
+    """Those that have not ended when they had the time to."""
+    deadline = time.monotonic() + PATIENCE
+    while any(it.listens for it in found) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return [it for it in found if it.listens]
 
 
 def _found() -> list[_Standby]:

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -26,6 +27,7 @@ def become(connection: socket.socket, likeness: str) -> tuple[str, Callable[[int
     """Makes this process the command that the client asks for. Returns the program's name, and
     what tells the client how it ended. Raises Declined, OSError or ValueError."""
     group = os.getpgid(wire.peer(connection)[0])
+    wire.say(connection, "here")
     request, files = wire.receive(connection)
     if request.likeness != likeness:
         raise Declined("another program, or another place")
@@ -87,6 +89,7 @@ def _become_environment(environment: dict[bytes, bytes]) -> None:
     os.environb.clear()
     os.environb.update(environment)
     time.tzset()
+    tempfile.tempdir = None  # made of variables when it is asked for
 
 
 def _reopen() -> None:
@@ -96,12 +99,12 @@ def _reopen() -> None:
     sys.stderr = sys.__stderr__ = _text(2, "w", "<stderr>", sys.__stderr__)  # type: ignore[misc]
 
 
-def _text(number: int, mode: str, name: str, like: TextIO | None) -> TextIO:
+def _text(number: int, mode: str, name: str, like: TextIO | None) -> io.TextIOWrapper:
     """Encoded as what the standby has in that place: that is a matter of the locale."""
-    if like is None or like.encoding is None:
+    if like is None:
         raise Declined("a standby without standard files")
     raw = io.FileIO(number, mode, closefd=False)
-    raw.name = name  # type: ignore[misc]
+    raw.name = name
     buffered = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
     lines = number == 2 or raw.isatty()
     text = io.TextIOWrapper(buffered, like.encoding, like.errors, "\n", line_buffering=lines)

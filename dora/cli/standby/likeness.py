@@ -8,7 +8,10 @@ import os
 import sys
 
 # Of the environment, what was read while the program was loaded, or by the C library before that.
-READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OPENSSL_", "CRYPTOGRAPHY_", "SSL")
+READ_EARLY = (
+    "PYTHON", "HOME", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OPENSSL_", "CRYPTOGRAPHY_",
+    "NETWORKX_", "RUAMEL",
+)  # fmt: skip
 # Of /proc/self/status: rights, processors, and signals that are ignored or blocked.
 STATUS = (
     b"Uid", b"Gid", b"Groups", b"Cap", b"NoNewPrivs", b"Seccomp", b"Cpus_allowed", b"Mems_allowed",
@@ -24,7 +27,8 @@ def likeness() -> str | None:
     flags = (sys.flags, sys.warnoptions, sorted(sys._xoptions.items()))
     program = (sys.version, sys.executable, sys.prefix, sys.path, __file__)
     early = sorted(it for it in os.environ.items() if it[0].startswith(READ_EARLY))
-    return repr((session, program, flags, early, os.nice(0), *_of_the_kernel()))
+    scheduled = (os.nice(0), os.sched_getscheduler(0))
+    return repr((session, program, flags, early, scheduled, *_of_the_kernel()))
 
 
 def _of_the_kernel() -> list[object]:

@@ -38,3 +38,17 @@ def is_private(path: str) -> bool:
 def lock_of(socket: str) -> str:
     """A file that the standby holds locked while it lives; its pid is in it."""
     return socket.removesuffix(".sock") + ".lock"
+
+
+def is_held(lock: str) -> bool:
+    """Whether the standby of this lock lives."""
+    import fcntl
+
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -18,7 +18,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +32,7 @@ LOOK = 15.0  # seconds between looks at the files, when there is nothing else to
 
 # With all that they import in turn. What starts threads of its own must not be among it.
 LOADED = (
-    "asyncssh", "asyncio.subprocess", "concurrent.futures.thread", "rich.console", "rich.live",
+    "asyncio.subprocess", "concurrent.futures.thread", "rich.console", "rich.live",
     "rich.table", "rich.markup", "deploy.connection.ssh", "dora.cli.deploying", "dora.cli.status",
     "dora.cli.logs", "dora.cli.stop", "dora.cli.rollback", "dora.cli.generations",
     "dora.cli.machines", "dora.cli.restart", "dora.cli.topic", "dora.cli.deploy", "dora.cli.gc",
@@ -48,7 +47,6 @@ def main() -> None:
     alike = likeness()
     if alike is None:
         return
-    os.closerange(3, 4096)
     os.chdir("/")
     where = place.folder()
     os.makedirs(where, 0o700, exist_ok=True)
@@ -58,6 +56,7 @@ def main() -> None:
     lock = _claim(place.lock_of(path))
     if lock is None:
         return  # there is one already
+    _remove(path)  # of one that was killed
     sources = _load()
     if not sources.older_than(began) or _threads() > 1:
         return
@@ -87,6 +86,26 @@ def _claim(path: str) -> int | None:
     os.ftruncate(lock, 0)
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     return lock
+
+
+def _listen(path: str) -> socket.socket:
+    """At a path that is not there before somebody listens."""
+    listener = socket.socket(socket.AF_UNIX)
+    _remove(path + "+")
+    mask = os.umask(0o177)
+    listener.bind(path + "+")
+    os.umask(mask)
+    listener.listen(16)
+    listener.setblocking(False)
+    os.rename(path + "+", path)
+    return listener
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # somebody cleaned up, or it was never there
 
 
 def _load() -> Sources:
@@ -126,16 +145,7 @@ class Standby:
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._before = {it: signal.getsignal(it) for it in (signal.SIGCHLD, *ENDING)}
         self._session = _process(os.getsid(0))
-        self._listener = socket.socket(socket.AF_UNIX)
-        try:
-            os.unlink(path)  # of one that was killed; the lock is ours
-        except FileNotFoundError:
-            pass
-        mask = os.umask(0o177)
-        self._listener.bind(path)
-        os.umask(mask)
-        self._listener.listen(16)
-        self._listener.setblocking(False)
+        self._listener = _listen(path)
 
     def serve(self) -> Command | None:
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
@@ -152,7 +162,7 @@ class Standby:
             if self._wake in ready and any(it in ENDING for it in os.read(self._wake, 4096)):
                 break
             self._reap()
-            if self._session in ready or not self._sources.unchanged or _threads() > 1:
+            if self._session in ready or not self._may_go_on():
                 break
             if self._listener.fileno() in ready:
                 last = time.monotonic()
@@ -168,6 +178,9 @@ class Standby:
             self._drain()
             self._reap()
         return None
+
+    def _may_go_on(self) -> bool:
+        return os.path.exists(self._path) and self._sources.unchanged and _threads() == 1
 
     def close(self) -> None:
         """Takes away what is ours on the disk; nothing in a child."""
@@ -246,11 +259,8 @@ class Standby:
         if self._listener.fileno() == -1:
             return
         self._listener.close()
-        for path in (self._path, place.lock_of(self._path)):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass  # somebody cleaned up
+        _remove(self._path)
+        _remove(place.lock_of(self._path))
         os.close(self._lock)
 
 

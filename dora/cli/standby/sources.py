@@ -11,6 +11,9 @@ import deploy
 import dora
 
 
+GRAIN = 50_000_000  # nanoseconds by which the times of files may lag
+
+
 class Sources:
     """What each of them was when we looked first; None for one that was not there."""
 
@@ -35,7 +38,7 @@ class Sources:
 
     def older_than(self, moment: int) -> bool:
         """Whether none was written or put in place since (nanoseconds of the system's clock)."""
-        return all(seen is None or seen[1] < moment for seen in self._seen.values())
+        return all(seen is None or seen[1] < moment - GRAIN for seen in self._seen.values())
 
 
 def _look(path: str) -> tuple[int, int, int, int] | None:

@@ -30,7 +30,10 @@ def if_worth_it() -> None:
         return
     try:
         alike = likeness()
-        if alike is not None and not os.path.exists(place.socket_of(alike, place.folder())):
+        if alike is None:
+            return
+        socket = place.socket_of(alike, place.folder())
+        if not place.is_held(place.lock_of(socket)):
             _spawn()
     except OSError:
         return  # then the next command takes its time as this one did

@@ -1,8 +1,9 @@
 """What `dora` and a standby say to each other, over a Unix socket. Laptop only.
 
-The client sends a Request, with its open files beside the first byte. Then each side says words, a
-line each:
+Each side says words, a line each:
 
+    here        heir -> client   somebody listens: files that nobody takes would stay open
+    a Request   client -> heir   with its open files beside the first byte
     pid N       heir -> client   the command's process, which waits for
     go          client -> heir   from here on the client does nothing of its own
     exit N      heir, standby    the command ended so
