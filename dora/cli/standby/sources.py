@@ -10,7 +10,6 @@ from pathlib import Path
 import deploy
 import dora
 
-
 GRAIN = 50_000_000  # nanoseconds by which the times of files may lag
 
 
