@@ -87,6 +87,12 @@ class ZenohSubscription:
         if not self._closed:
             self.shut()
             self._subscriber.undeclare()
+            if self._closings is not None:
+                self._closings.undeclare()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""
