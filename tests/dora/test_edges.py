@@ -241,9 +241,7 @@ def tell(area: Playground, *, far: str) -> None:
         "near": NodeConfig("", "", "", inputs={"numbers": InputConfig("sender/numbers", "shm")}),
         "far": NodeConfig("", "", "", inputs={"numbers": InputConfig("sender/numbers", far)}),
     }
-    ways = {
-        name: NodeWays.of(replace(it, zenoh=socket, shm=folder)) for name, it in whole.items()
-    }
+    ways = {name: NodeWays.of(replace(it, zenoh=socket, shm=folder)) for name, it in whole.items()}
     aside = Path(area.folder, "documents", "ways.new")
     aside.write_text(to_text(ways))
     aside.rename(aside.with_name(DOCUMENT))

@@ -127,6 +127,9 @@ def test_whoever_speaks_to_a_node_that_moves_keeps_its_process(
     assert {"relay", "dora-router"} == {
         it["unit"] for row in plan["machines"] for it in row["changes"] if it["action"] != "keep"
     }
+    ways = {(it["from"], it["to"]): (it.get("was"), it["layer"]) for it in plan["edges"]}
+    assert ("shm", "zenoh") == ways["relay/relayed", "sink/relayed"]
+    assert (None, "shm") == ways["source/numbers", "sink/numbers"]
     assert "deployed" == embedded.deploy(flow, *name)["outcome"]
     assert before == all_hear_it()
 
