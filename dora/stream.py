@@ -6,9 +6,7 @@ Everything happens in the thread that asks for events; nothing else runs.
 from __future__ import annotations
 
 import logging
-import os
 import select
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +25,7 @@ from dora.event import (
     stop_event,
     tick_event,
 )
+from dora.handover import Handover
 from dora.inputs import Inputs
 from dora.protocol.config import InputConfig, source_of
 from dora.protocol.supervision import RELOAD, STOP, ControlPipe
@@ -99,11 +98,9 @@ class EventStream:
         self._wires: dict[int, tuple[str, Subscription, dict[str, str]]] = {}
         for name, subscription in subscriptions.items():
             self._listen(name, subscription)
-        self._changes: deque[tuple[str, Subscription]] = deque()  # see `change`
         self._lost: Counter[str] = Counter()  # by subscriptions that inputs do not have any more
-        self._changing = threading.Lock()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._wake, select.EPOLLIN)
+        self._handover = Handover()
+        self._epoll.register(self._handover.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
             self._obey()  # a line may have been read from the pipe already
@@ -273,28 +270,22 @@ class EventStream:
             self._pulse.end()
         self._pending.clear()
         self._epoll.close()
-        with self._changing:
-            self._changes.clear()
-            wake, self._wake = self._wake, -1
-        if wake >= 0:
-            os.close(wake)
+        self._handover.close()
 
     def change(self, name: str, subscription: Subscription) -> None:
         """From any thread: from now on the input is fed by this one. What waits in the one before
         comes first; then that is closed."""
-        with self._changing:
-            if self._wake >= 0:
-                self._changes.append((name, subscription))
-                os.eventfd_write(self._wake, 1)
+        self._handover.offer(name, subscription)
 
     @property
     def changing(self) -> bool:
         """Whether the program has not come by since a `change`."""
-        return bool(self._changes)
+        return self._handover.under_way
 
     def _ready(self, seen: list[tuple[int, int]], now: int) -> set[str]:
         """The inputs that have something; the control pipe is served on the way."""
-        if any(fd == self._wake for fd, _ in seen):
+        wake = self._handover.fileno()
+        if any(fd == wake for fd, _ in seen):
             self._take_over()
             seen = self._epoll.poll(0)
         ready: set[str] = set()
@@ -330,10 +321,7 @@ class EventStream:
 
     def _take_over(self) -> None:
         """Inputs get the subscriptions that `change` brought."""
-        with self._changing:
-            os.eventfd_read(self._wake)
-            changes = list(self._changes)
-        for name, subscription in changes:
+        for name, subscription in self._handover.waiting():
             before = self._subscriptions[name]
             self._take_rest(name, before)
             fd = next(fd for fd, it in self._names.items() if it == name)
@@ -343,7 +331,7 @@ class EventStream:
             self._subscriptions[name] = subscription
             before.close()
             self._listen(name, subscription)
-            self._changes.popleft()
+            self._handover.taken()
         self._seen = []  # it may name descriptors that are no more, or are others by now
         self._shared = self._sharing()
         if self._draining is not None:

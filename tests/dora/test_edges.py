@@ -188,6 +188,7 @@ while not os.path.exists("end"):
 print("sent", number, flush=True)
 """
 READER = """
+import sys
 from dora import Node
 node, last = Node(), 0
 for event in node:
@@ -199,7 +200,7 @@ for event in node:
             print("gap", last, value, flush=True)
         last = value
         if value % 50 < 2:
-            print("at", value, flush=True)
+            print("at", value, "zenoh" in sys.modules, flush=True)
     else:
         print(event["type"], flush=True)
 print("last", last, flush=True)
@@ -216,13 +217,18 @@ def test_one_reader_of_two_changes_its_way(area: Playground) -> None:
     tell(area, far="shm")
     readers = [area.start(name, READER) for name in ("near", "far")]
     sender = area.start("sender", SENDER)
-    area.router()
+    router = area.router()
 
     for way in ("zenoh", "shm", "zenoh", "shm"):
         heard = len(readers[1].lines())
         tell(area, far=way)
         time.sleep(0.6)  # both have looked
         wait_until(lambda h=heard: len(readers[1].lines()) > h + 2, f"numbers by {way}")
+    assert readers[1].lines()[-1].endswith("True")
+    assert readers[0].lines()[-1].endswith("False")
+    router.kill()
+    heard = len(readers[1].lines())
+    wait_until(lambda: len(readers[1].lines()) > heard + 2, "numbers without a router")
     (area.folder / "end").touch()
     for process in (sender, *readers):
         assert 0 == process.wait(), process.text()

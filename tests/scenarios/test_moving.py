@@ -29,6 +29,14 @@ for event in node:
     elif event["type"] == "INPUT":
         node.send_output("echoed", event["value"], {"pid": os.getpid()})
 """
+TWIN = """
+import os
+from dora import Node
+node = Node()
+for event in node:
+    if event["type"] == "INPUT":
+        node.send_output("shared", event["value"], {"pid": os.getpid()})
+"""
 SINK = """
 from dora import Node
 last, seen = {}, set()
@@ -77,6 +85,11 @@ nodes:
     inputs: {{numbers: source/numbers, echo: host/it/echo}}
     outputs: [relayed, echoed]
     deploy: {{machine: {machine}}}
+  - id: twins
+    path: twin.py
+    inputs: {{numbers: {{source: source/numbers, queue_policy: backpressure}}}}
+    outputs: [shared]
+    deploy: {{machine: {machine}, replicas: 2}}
   - id: host
     deploy: {{machine: base}}
     operators:
@@ -89,21 +102,23 @@ nodes:
       frames: {{source: source/frames, queue_size: 100}}
       relayed: relay/relayed
       echoed: {{source: relay/echoed, queue_policy: backpressure}}
+      shared: twins/shared
     deploy: {{machine: base}}
   - id: far
     path: sink.py
-    inputs: {{relayed: relay/relayed, echoed: relay/echoed}}
-    deploy: {{machine: {far}}}
+    inputs: {{relayed: relay/relayed, echoed: {{source: relay/echoed, link: direct}}}}
+    deploy: {{machine: base}}
 """
 
 
 def test_whoever_speaks_to_a_node_that_moves_keeps_its_process(
     embedded: Fleet, tmp_path: Path
 ) -> None:
-    """From shared memory to the network and back, under load, into a runtime and out of it; what
-    they send each other is complete, and a rollback is another move."""
+    """From shared memory to the network and back, under load, into a runtime and out of it, past a
+    router, and from replicas; what they send each other is complete. A rollback is a move, too."""
     scripts = {"source.py": SOURCE, "relay.py": RELAY, "sink.py": SINK, "operator.py": OPERATOR}
-    flow = write_flow(tmp_path / "wandering", scripts, FLOW.format(machine="base", far="base"))
+    scripts["twin.py"] = TWIN
+    flow = write_flow(tmp_path / "wandering", scripts, FLOW.format(machine="base"))
     name = ("--name", "wandering")
 
     def said() -> list[tuple[str, str]]:
@@ -115,16 +130,19 @@ def test_whoever_speaks_to_a_node_that_moves_keeps_its_process(
         relay = next(pid for node, pid in pids.items() if node.startswith("relay@"))
         wanted = {(node, f"{it} of {relay}") for node in ("sink", "far") for it in OUTPUTS}
         wanted.add(("host", f"operator of {relay}"))
-        wait_until(lambda: wanted <= {*said()}, f"what {relay} sends to all")
+        twins = [pid for node, pid in pids.items() if node.startswith("twins.")]
+        assert 2 == len(twins)
+        wanted |= {("sink", f"shared of {twin}") for twin in twins}
+        wait_until(lambda: wanted <= {*said()}, f"what {relay} and {twins} send to all")
         return {node: pid for node, pid in pids.items() if node.split("@")[0] in KEPT}
 
     assert "deployed" == embedded.deploy(flow, *name)["outcome"]
     before = all_hear_it()
     assert 4 == len(before)
 
-    flow.write_text(FLOW.format(machine="rover", far="base"))
+    flow.write_text(FLOW.format(machine="rover"))
     plan = embedded.json("plan", flow, *name)
-    assert {"relay", "dora-router"} == {
+    assert {"relay", "twins.1", "twins.2", "dora-router"} == {
         it["unit"] for row in plan["machines"] for it in row["changes"] if it["action"] != "keep"
     }
     ways = {(it["from"], it["to"]): (it.get("was"), it["layer"]) for it in plan["edges"]}
