@@ -217,6 +217,7 @@ def test_one_reader_of_two_changes_its_way(area: Playground) -> None:
     tell(area, far="shm")
     readers = [area.start(name, READER) for name in ("near", "far")]
     sender = area.start("sender", SENDER)
+    sender.wait_for("False")  # its readers are there
     router = area.router()
 
     for way in ("zenoh", "shm", "zenoh", "shm"):
