@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.network import SIDES, Network
 from benchmarks.peer import Peer
 from benchmarks.stage import PATIENCE, ROOT, Stage, StageError
+from dora.compile.dataplane import dials
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 PORT = 7447
@@ -44,7 +45,9 @@ class BetweenStage(Stage):
                 machine=side,
                 socket=self.socket(side),
                 listen=f"{self.network.address(side)}:{PORT}",
-                connect={other: f"{self.network.address(other)}:{PORT}"},
+                connect={other: f"{self.network.address(other)}:{PORT}"}
+                if dials(side, other)
+                else {},
                 insecure=True,  # as dora-rs
                 documents=str(self.folder),
             )

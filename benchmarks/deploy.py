@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.deploying import links
-from benchmarks.deploying.deployers import Ansible, Attached, Deployer, Dora, Pyinfra, Rsync
+from benchmarks.deploying.deployers import Ansible, Attached, Deployer, Dora, Pyinfra, Quick, Rsync
 from benchmarks.deploying.report import show, show_links
 from benchmarks.deploying.site import HOSTS, Site, SiteError
 from benchmarks.deploying.verdicts import Row, Sample
@@ -69,6 +69,7 @@ def environment(lan: Lan, folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "NO_COLOR": "1",
+        "DORA_STANDBY": "0",
     }
 
 
@@ -91,6 +92,7 @@ def first_contact(site: Site, env: dict[str, str]) -> Sample:
 def compare(site: Site, env: dict[str, str], without: Sequence[str], rounds: int) -> list[Row]:
     attached = Attached(site, command(), env)
     deployers: list[Deployer] = [
+        Quick(site, command(), env),
         Dora(site, command(), env),
         Rsync(site, kept=False),
         Rsync(site, kept=True),
@@ -116,6 +118,8 @@ def compare(site: Site, env: dict[str, str], without: Sequence[str], rounds: int
                     found[what].setdefault(deployer.name, []).append(sample)
                     if sample.done > SLOW:
                         slow.add(deployer.name)
+                if isinstance(deployer, Dora):
+                    deployer.stop()
             attached.attach()
             for what, before in ((NOTHING, site.save_again), (CHANGE, site.change)):
                 sample = timed(site, attached, before, new=what == CHANGE)

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.figures import SIZES, duration
 from benchmarks.network import SIDES, Network, NetworkError
+from dora.compile.dataplane import dials
 from dora.protocol.config import NODE_CONFIG, InputConfig, Links, NodeConfig, OutputConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
@@ -91,7 +92,7 @@ def _measure(network: Network, folder: Path, count: int) -> dict[str, dict[int, 
                 side,
                 str(folder / f"{side}.sock"),
                 listen=f"{network.address(side)}:{PORT}",
-                connect={other: f"{network.address(other)}:{PORT}"},
+                connect={other: f"{network.address(other)}:{PORT}"} if dials(side, other) else {},
                 insecure=True,
                 documents=str(folder),
             )

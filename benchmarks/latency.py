@@ -16,13 +16,23 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.between import BetweenStage
-from benchmarks.figures import FLOOR, PEER, SIZES, Row, duration, latencies, middles, paired
+from benchmarks.figures import (
+    BARE_FLOOR,
+    FLOOR,
+    PEER,
+    SIZES,
+    Row,
+    duration,
+    latencies,
+    middles,
+    paired,
+)
 from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
 from benchmarks.report import plot, show
 from benchmarks.stage import Stage, StageError
 
-WAYS = (PEER, "arrow", "numpy", "in place", "dora-rs in place", FLOOR)
+WAYS = (PEER, "arrow", "numpy", "in place", "dora-rs in place", FLOOR, BARE_FLOOR)
 LARGE = 4_000_000  # bytes; from here on outputs are also filled in place
 PACE = 0.005  # s between messages: what a robot's nodes do, with caches gone cold
 
@@ -64,13 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def one_way(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -> list[Row]:
     """Each pass goes through all sizes, so that a bad moment of the machine hits none alone."""
     local = stage.layer == "shm"
-    floor = stage.has_floor and fan == "one"
     found: dict[str, dict[str, list[Any]]] = {}
     for number in range(passes):
         for name, size in SIZES.items():
             ways = [PEER, "arrow", "numpy"]
             ways += ["in place"] if local and size >= LARGE else []
-            ways += ["floor"] if floor else []
+            ways += [FLOOR] if stage.has_floor else []
+            ways += [BARE_FLOOR] if stage.has_floor and size >= LARGE else []
             # Apart: two in turn would share dora-rs's small pool, and one of them always gets it.
             for group in (ways, ["dora-rs in place"] if local and size >= LARGE else []):
                 job = {"size": size, "fan": fan, "ways": group, "pace": PACE}
@@ -89,7 +99,7 @@ def one_way(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) 
             {
                 way: paired(ways[PEER], rounds)
                 for way, rounds in ways.items()
-                if way in ("arrow", "numpy", "in place", FLOOR)
+                if way not in (PEER, "dora-rs in place")
             },
             ONE_WAY.get(name, SMALL) if local else {},
         )
@@ -99,7 +109,7 @@ def one_way(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) 
 
 def round_trip(stage: Stage, passes: int, seconds: float) -> list[Row]:
     """A question and its answer (the question's value, sent back), one after the other."""
-    ways = [PEER, "arrow", "numpy", "floor"]
+    ways = [PEER, "arrow", "numpy", FLOOR]
     found: dict[str, dict[str, list[list[float | None]]]] = {}
     for number in range(passes):
         for name, size in SIZES.items():

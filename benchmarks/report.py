@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import FLOOR, SIZES, Row, Sample
+from benchmarks.figures import BARE_FLOOR, FLOOR, SIZES, Row, Sample
 
 OURS = ("arrow", "numpy", "in place")
 
@@ -28,7 +28,8 @@ def show(
     table.add_column("size", justify="right")
     for way in ways:
         table.add_column(way, justify="right")
-    for way in (*OURS, FLOOR):
+    ratios = [way for way in (*OURS, FLOOR, BARE_FLOOR) if any(way in row.ratios for row in rows)]
+    for way in ratios:
         table.add_column(f"{way} x", justify="right")
     table.add_column("lost", justify="right")
     scenario = rows[0].scenario if rows else ""
@@ -40,7 +41,7 @@ def show(
             row.scenario,
             row.size,
             *(_cell(row.samples.get(way), text) for way in ways),
-            *(_ratio(row, way) for way in (*OURS, FLOOR)),
+            *(_ratio(row, way) for way in ratios),
             _lost(row),
         )
     console.print(table)

@@ -25,7 +25,7 @@ from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ROOT / "benchmarks" / "nodes"
 READERS = 4
-USES = ("eager", "lazy", "flood", "bulk")
+USES = ("eager", "lazy", "steady", "flood", "bulk")
 FLOW = "benchmark"
 PEER_QUEUE = 10_000  # of dora-rs in floods: it does not block its sender
 OUR_QUEUES = {"flood": 64, "bulk": 4}  # of ours: a full queue blocks the sender
@@ -58,7 +58,7 @@ class Stage:
             self._stack = stack
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dora-bench-"))
             self.folder = Path(folder)
-            for owner, count in (("dora-rs", READERS), ("ours", READERS), ("floor", 1)):
+            for owner, count in (("dora-rs", READERS), ("ours", READERS), ("floor", READERS)):
                 self._boards[owner] = [self._board() for _ in range(count)]
             stack.callback(self._end)
             self._start()
@@ -112,7 +112,8 @@ class Stage:
         return {}
 
     def _start(self) -> None:
-        pipes = [self.folder / "there", self.folder / "back"]
+        pipes = [self.folder / f"there{number}" for number in range(READERS)]
+        pipes.append(self.folder / "back")
         for pipe in pipes:
             os.mkfifo(pipe)
         (self.folder / DOCUMENT).write_text(self._summary().to_text())
@@ -145,8 +146,9 @@ class Stage:
                 {NODE_CONFIG: config, "PYTHONPATH": str(ROOT)},
             )
         if self.has_floor:
-            floor = [python, str(NODES / "floor.py"), self._boards["floor"][0][1]]
-            self.run("floor", [*floor, *map(str, pipes)], {})
+            *there, back = map(str, pipes)
+            for pipe, (_, path) in zip(there, self._boards["floor"], strict=True):
+                self.run(Path(pipe).name, [python, str(NODES / "floor.py"), path, pipe, back], {})
 
     def run(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], *, ends: bool = True

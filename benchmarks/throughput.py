@@ -27,7 +27,7 @@ from benchmarks.report import plot, show
 from benchmarks.stage import Stage, StageError
 
 OURS = ("arrow", "numpy", "in place")
-WAYS = (PEER, *OURS)
+WAYS = (PEER, *OURS, FLOOR)
 LARGE = 4_000_000  # bytes
 
 # What we aim at, at least: how many times more than dora-rs.
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "CPU time of all processes for each message",
         costs,
         duration,
-        (*WAYS, FLOOR),
+        WAYS,
         "most",
     )
     plot(chosen.plot, "throughput (median, shaded to slowest)", rows, "messages/s", 1.0, WAYS)
@@ -80,6 +80,7 @@ def floods(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -
         for name, size in SIZES.items():
             ways = [PEER, "arrow", "numpy"]
             ways += ["in place"] if local and size >= LARGE else []
+            ways += [FLOOR] if stage.has_floor else []
             longer = seconds * (1 if size < LARGE else 3 if name == "4 MB" else 6)
             shift = number % len(ways)
             for way in (*ways[shift:], *ways[:shift]):
@@ -106,7 +107,7 @@ def floods(stage: Stage, scenario: str, fan: str, passes: int, seconds: float) -
         ratios = {
             way: statistics.median(here / there for here, there in zip(ours, theirs, strict=False))
             for way, ours in ways_found.items()
-            if way in OURS and theirs
+            if way != PEER and theirs
         }
         least = LEAST.get(name, SMALL)
         targets = {"arrow": least, "numpy": least} if local else {}

@@ -6,9 +6,12 @@ Names are loaded when they are first used, so that `import dora` stays quick and
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # what `typing` calls so; that would take most of the time
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from dora.node import Node as Node
     from dora.runtime.start import start_runtime as start_runtime
     from dora.status import DoraStatus as DoraStatus

@@ -162,7 +162,8 @@ class Node:
 
         Raises RuntimeError for an output that the flow file does not list.
         """
-        return SampleHandler(self._draft(output_id, data_length), normalise(metadata or {}))
+        normal = normalise(metadata) if metadata else {}
+        return SampleHandler(self._draft(output_id, data_length), normal)
 
     def allocate_output(
         self,
@@ -183,7 +184,7 @@ class Node:
         """
         sizes, form = size_of(nbytes, shape, dtype)
         draft = self._draft(output_id, bytes_of(sizes, form))
-        return Sample(draft, sizes, form, normalise(metadata or {}))
+        return Sample(draft, sizes, form, normalise(metadata) if metadata else {})
 
     def _draft(self, output: str, nbytes: int) -> Draft:
         if type(nbytes) is not int or nbytes < 0:

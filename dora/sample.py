@@ -177,8 +177,9 @@ def size_of(
         assert nbytes is not None
         shape = nbytes
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(type(size) is not int or size < 0 for size in sizes):
-        raise ValueError(f"a shape of {shape!r}")
+    for size in sizes:
+        if type(size) is not int or size < 0:
+            raise ValueError(f"a shape of {shape!r}")
     form = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or dtype.__name__
     if form not in arrow.WIDTHS or "[" in form or form.startswith("date"):
         raise ValueError(f"dtype is {dtype!r}; it must be a numpy integer or float type")

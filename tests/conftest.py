@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent
+
+# Commands that tests run leave nothing behind, but for those of the standby's own tests.
+os.environ["DORA_STANDBY"] = "0"
 
 # What shares something that there is once, the loopback ports of embedded machines. It takes
 # longest and begins first.

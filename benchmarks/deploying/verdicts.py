@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 OURS = "dora deploy"
+COLD = "dora deploy, cold"  # that has the program to load
 ATTACHED = "dora coordinator"
 ANSIBLE, PYINFRA, RSYNC = "Ansible", "pyinfra", "rsync+ssh"
 
@@ -51,9 +52,9 @@ class Row:
         found = [theirs.works / mine.works for theirs, mine in pairs]
         return median(found) if found else math.nan
 
-    def verdicts(self) -> dict[str, bool]:
+    def verdicts(self, ours: str = OURS) -> dict[str, bool]:
         """Target by target, of those peers that ran."""
-        ratios = {peer: self.ratio(peer) for peer in TARGETS}
+        ratios = {peer: self.ratio(peer, ours) for peer in TARGETS}
         return {
             peer: ratio >= TARGETS[peer] for peer, ratio in ratios.items() if not math.isnan(ratio)
         }

@@ -26,9 +26,10 @@ FEW = 3
 LARGE = 4_000_000  # bytes; from here on a queue holds only a few messages
 QUIET = 0.5  # s without a message until a flood counts as over
 
-WAYS = ("dora-rs", "arrow", "numpy", "in place", "dora-rs in place", "floor")
 PEER = ("dora-rs", "dora-rs in place")
 LAZY = ("numpy", "in place")
+FLOORS = ("floor", "floor in place")
+FANS = {"one": 1, "four": 4}
 
 
 def both_nodes():
@@ -50,11 +51,9 @@ class Sender:
             "ours": [Board(path) for path in os.environ["BENCH_OUR_BOARDS"].split(":")],
             "floor": [Board(path) for path in os.environ["BENCH_FLOOR_BOARDS"].split(":") if path],
         }
-        pipes = os.environ["BENCH_PIPES"].split(":")
-        self.pipe = self.answers = -1
-        if pipes != [""]:
-            self.pipe = os.open(pipes[0], os.O_WRONLY)
-            self.answers = os.open(pipes[1], os.O_RDONLY)
+        *there, back = os.environ["BENCH_PIPES"].split(":")
+        self.pipes = [os.open(pipe, os.O_WRONLY) for pipe in there]
+        self.answers = os.open(back, os.O_RDONLY) if back else -1
         self.series = 0
         self.resize(8)
 
@@ -80,7 +79,14 @@ class Sender:
         elif way == "floor":
             begin = clock()
             np.copyto(self.place, self.source)
-            os.write(self.pipe, WORD.pack(int(self.head[0])))
+            word = WORD.pack(int(self.head[0]))
+            for pipe in self.pipes[: FANS[fan]]:
+                os.write(pipe, word)
+        elif way == "floor in place":
+            begin = clock()
+            word = WORD.pack(int(self.head[0]))
+            for pipe in self.pipes[: FANS[fan]]:
+                os.write(pipe, word)
         elif way == "in place":
             begin = clock()
             sample = self.ours.allocate_output(f"{use}_{fan}", shape=self.size)
@@ -101,8 +107,8 @@ class Sender:
         return begin
 
     def readers(self, way, fan):
-        boards = self.boards[way if way == "floor" else "dora-rs" if way in PEER else "ours"]
-        return boards[: 4 if fan == "four" else 1]
+        owner = "floor" if way in FLOORS else "dora-rs" if way in PEER else "ours"
+        return self.boards[owner][: FANS[fan]]
 
     def latency(self, size, fan, pace, rounds, ways, seconds):
         """Nanoseconds from each send to each reader, None for what was lost: one list of readers
@@ -152,7 +158,7 @@ class Sender:
         if way == "floor":
             begin = clock()
             np.copyto(self.place, self.source)
-            os.write(self.pipe, WORD.pack(-self.size))
+            os.write(self.pipes[0], WORD.pack(-self.size))
             os.read(self.answers, WORD.size)
             return clock() - begin
         node = self.theirs if way == "dora-rs" else self.ours
@@ -198,7 +204,7 @@ class Sender:
         if self.size != size:
             self.resize(size)
         self.series += 1
-        use = "lazy" if way in LAZY else "eager"
+        use = "steady" if way in LAZY else "eager"
         boards = self.readers(way, "one")
         before = [board.count for board in boards]
         begin = time.perf_counter()

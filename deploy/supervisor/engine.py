@@ -380,7 +380,11 @@ class Engine:
         self._affinity.look()
         queue: Deque[Action] = deque(actions)
         while queue:
-            queue.extend(self._act(queue.popleft()))
+            action = queue.popleft()
+            try:
+                queue.extend(self._act(action))
+            except OSError as error:  # what goes wrong with one unit keeps no other from anything
+                log.error("%s: %s: %s", action.key, type(action).__name__, error)
         self._after()
 
     def _act(self, action: Action) -> List[Action]:

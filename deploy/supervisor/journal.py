@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 from deploy.supervisor import files
 from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.proc import boot_id, start_time
+from deploy.supervisor.proc import boot_id, start_time, user_of
 from deploy.supervisor.slot import Slot, State
 from deploy.unit import Unit
 
@@ -99,7 +99,11 @@ def takeover(
 
 
 def find_orphans(layout: Layout) -> List[Orphan]:
-    """Session leaders of ours that carry this root's DEPLOY_CONTROL in their environment."""
+    """Session leaders of ours that carry this root's DEPLOY_CONTROL in their environment.
+
+    Ours are those that our user started, as others may put into theirs what they like, and root can
+    read it; also in that of a program which makes itself root (`sudo`).
+    """
     found: List[Orphan] = []
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -109,6 +113,8 @@ def find_orphans(layout: Layout) -> List[Orphan]:
             if os.getsid(pid) != pid:
                 continue
             environ = Path(f"/proc/{name}/environ").read_bytes()
+            if b"DEPLOY_CONTROL=" not in environ or user_of(pid) != os.getuid():
+                continue
         except OSError:
             continue  # ended meanwhile, or not ours to read
         values = dict(_pair(entry) for entry in environ.split(b"\0") if b"=" in entry)

@@ -9,12 +9,13 @@ as `*input` stands for every key there is and makes it the value of the label `i
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple, Union
 
 DOCUMENT = "metrics.json"
 MOST = 200  # measures of a deployment
+LARGEST = sys.float_info.max
 
 Labels = Tuple[Tuple[str, str], ...]
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
@@ -31,7 +32,9 @@ class Measure(NamedTuple):
 
     def find(self, status: Any) -> Iterator[Tuple[Labels, float]]:
         """Every number of it in a status; what is not there, or no number, is passed over."""
-        yield from ((labels, value * self.scale) for labels, value in _find(status, self.path, ()))
+        for labels, value in _find(status, self.path, ()):
+            if _finite(value * self.scale):
+                yield labels, value * self.scale
 
 
 def parse(document: str) -> List[Measure]:
@@ -82,4 +85,5 @@ def _find(
 
 
 def _finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    """JSON may have whole numbers that no float can be."""
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST

@@ -60,5 +60,13 @@ def is_child(pid: int) -> bool:
     return fields is not None and int(fields[1]) == os.getpid()
 
 
+def user_of(pid: int) -> int:
+    """Who started it, whatever it may do since: its real user id. Raises OSError."""
+    for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+        if line.startswith("Uid:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(pid)
+
+
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

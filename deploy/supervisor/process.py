@@ -249,23 +249,27 @@ class Processes:
                 str(self.layout.control(*key)), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
             )
         except OSError as error:
-            if error.errno in (errno.ENXIO, errno.ENOENT):
-                return False
-            raise
+            if error.errno not in (errno.ENXIO, errno.ENOENT):
+                # the unit's own doing, mostly, as the pipe is its to break
+                logger.error("%s cannot be told %r: %s", key, line.partition(" ")[0], error)
+            return False
         try:
             os.write(pipe, line.encode() + b"\n")
-        except (BlockingIOError, BrokenPipeError):
+        except OSError:
             return False  # full of what nobody read, or closed meanwhile
         finally:
             os.close(pipe)
         return True
 
     def signal(self, pid: int, number: signal.Signals) -> None:
-        """To the whole process group. A group that has gone is no error."""
+        """To the whole process group. A group that has gone is no error, nor is one that became
+        another user's (by `sudo`): nothing can be done about that but to say so."""
         try:
             os.killpg(pid, number)
         except ProcessLookupError:
             pass
+        except PermissionError:
+            logger.error("the processes of group %d are another user's, and not ours to end", pid)
 
     def finish(self, pid: int, start: int) -> Optional[int]:
         """Called when the process has ended: kills what is left of its group and reaps it.
@@ -294,8 +298,11 @@ class Processes:
         if self._groups is not None:
             self._groups.remove(key)
         self._logs.finish(key, time.time())
-        remove(self.layout.control(*key))
-        remove(self.layout.hold(*key))
+        for path in (self.layout.control(*key), self.layout.hold(*key)):
+            try:
+                remove(path)
+            except OSError as error:  # it would keep the unit from starting, which will say so
+                logger.error("%s: %s stays: %s", key, path, error)
 
     def forget(self) -> None:
         """Leaves all children to whoever comes next; called right before this process ends."""

@@ -100,7 +100,8 @@ class Scrapes:
     def _body(self) -> bytes:
         now = self._clock()
         if self._made is None or now - self._made[0] >= FRESH:
-            self._made = now, self._text().encode()
+            # what units say may have halves of characters in it, as JSON has
+            self._made = now, self._text().encode(errors="replace")
         return self._made[1]
 
 

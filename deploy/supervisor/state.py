@@ -21,14 +21,14 @@ from typing import AbstractSet, Dict, Iterable, List, Optional, Sequence, Set, T
 from deploy.supervisor.actions import (
     Action,
     AskStatus,
-    AskToStop,
     Clean,
     Reload,
     Signal,
     Spawn,
 )
 from deploy.supervisor.key import Key
-from deploy.supervisor.lease import KILL_AFTER, TERM_AFTER, Leases
+from deploy.supervisor.ladder import abort, climb, hurry
+from deploy.supervisor.lease import Leases
 from deploy.supervisor.restart import Again, Exit, decide, mebibytes, returns_after
 from deploy.supervisor.sayings import Sayings
 from deploy.supervisor.slot import Slot, State, Step
@@ -292,7 +292,8 @@ class Units:
         slot = self.slots.get(key)
         if slot is None or slot.step is not Step.ASKED:
             return []
-        return self._climb(slot, now)
+        self._changed.add(key)
+        return climb(slot, now)
 
     def exited(
         self, key: Key, pid: int, exit: Exit, now: float, last_lines: Sequence[str] = ()
@@ -334,7 +335,8 @@ class Units:
                 actions += self.ready(slot.key, now)
             hung_at = slot.watchdog_deadline
             if hung_at is not None and now >= hung_at:
-                actions.append(self._abort(slot, now))
+                self._changed.add(slot.key)
+                actions.append(abort(slot, now))
             late_at = slot.start_deadline
             if late_at is not None and now >= late_at:
                 slot.late = True
@@ -342,7 +344,8 @@ class Units:
                     slot.error = f"not ready {slot.wanted.start_timeout:g} s after its start"
                 self._changed.add(slot.key)
             if slot.deadline is not None and now >= slot.deadline and slot.step is not None:
-                actions += self._climb(slot, now)
+                self._changed.add(slot.key)
+                actions += climb(slot, now)
         return actions + self._advance(now)
 
     # what is asked
@@ -411,44 +414,6 @@ class Units:
         slot.error = None if well else slot.error or str(exit)
         slot.move(State.ENDED if well else State.FAILED, now)
 
-    def _abort(self, slot: Slot, now: float) -> Signal:
-        """The watchdog's ladder: SIGABRT, by which a program can tell where it hung, and SIGKILL.
-
-        It ends as the restart policy says, not as one that was asked to leave.
-        """
-        assert slot.pid is not None
-        assert slot.actual is not None
-        slot.hung = True
-        slot.error = f"watchdog: no WATCHDOG=1 for {slot.actual.watchdog:g} s"
-        slot.step = Step.ABORTED
-        slot.deadline = now + slot.actual.stop.kill_after
-        slot.move(State.STOPPING, now)
-        self._changed.add(slot.key)
-        return Signal(slot.key, slot.pid, signal.SIGABRT)
-
-    def _climb(self, slot: Slot, now: float) -> List[Action]:
-        """The next step of the stop ladder."""
-        policy = slot.actual.stop if slot.actual is not None else None
-        if policy is None or slot.pid is None:
-            return []
-        self._changed.add(slot.key)
-        if slot.step is None:
-            slot.step = Step.ASKED
-            within = TERM_AFTER if slot.withheld else policy.term_after
-            slot.deadline = now + min(policy.term_after, within)
-            slot.move(State.STOPPING, now)
-            return [AskToStop(slot.key)]
-        if slot.step is Step.ASKED:
-            slot.step = Step.TERMED
-            within = KILL_AFTER if slot.withheld else policy.kill_after
-            slot.deadline = now + min(policy.kill_after, within)
-            return [Signal(slot.key, slot.pid, signal.SIGTERM)]
-        if slot.step is Step.TERMED:
-            slot.error = "did not react to SIGTERM and was killed"
-        slot.step = Step.KILLED
-        slot.deadline = None
-        return [Signal(slot.key, slot.pid, signal.SIGKILL)]
-
     def _advance(self, now: float) -> List[Action]:
         """Starts and stops whose turn has come."""
         actions: List[Action] = []
@@ -464,7 +429,8 @@ class Units:
             peers = [peer for other, peer in self._of(key.deployment) if other != key]
             if slot.doomed and slot.step is None:
                 if slot.withheld or not self._kept(slot, peers, now):
-                    actions += self._climb(slot, now)
+                    self._changed.add(key)
+                    actions += climb(slot, now)
             elif slot.state is State.BACKOFF:
                 if slot.deadline is not None and now >= slot.deadline:
                     slot.restarts += 1
@@ -486,9 +452,8 @@ class Units:
         self._changed.add(slot.key)
         if over and slot.state is State.BACKOFF:
             self._begin(slot, now)
-        elif over and slot.step in (Step.ASKED, Step.TERMED) and slot.deadline is not None:
-            within = TERM_AFTER if slot.step is Step.ASKED else KILL_AFTER
-            slot.deadline = min(slot.deadline, now + within)  # it was leaving with more time
+        elif over:
+            hurry(slot, now)  # it may be leaving with more time
 
     def _kept(self, slot: Slot, peers: Iterable[Slot], now: float) -> bool:
         """Whether one that is to leave stays yet, for others that leave before it. Those of a

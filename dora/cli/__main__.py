@@ -2,4 +2,4 @@
 
 from dora.cli import main
 
-main(prog_name="dora")
+main()

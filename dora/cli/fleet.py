@@ -15,6 +15,7 @@ from deploy.whereabouts import Known
 from dora.cli import files
 from dora.cli.exits import Exit
 from dora.cli.output import Output
+from dora.cli.standby import start
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.contact import Contact, contact
 from dora.coordinator.seen import Seen
@@ -56,6 +57,7 @@ class Fleet:
         """A session to each machine that answers; all is closed at the end. `deployment` is what
         is about to be deployed, if anything is, and `starting` whether supervisors are to run
         for that. `emit` hears how it goes; else `out`. `meanwhile` is called in a thread."""
+        start.is_worth_it()
         known, seen = Known(cache_folder() / "machines.json"), Seen(cache_folder() / "seen.json")
         told = self.out.event if emit is None else emit
         reached = contact(

@@ -7,6 +7,7 @@ local nodes that died without a word (`departures`).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
@@ -228,6 +229,12 @@ def main() -> int:
         return 2
     except DoraError as error:
         logger.error("%s (listening on %s, %s)", error, config.socket, config.listen)
+        if os.strerror(errno.EADDRINUSE) in str(error):
+            logger.error(
+                "%s was free when this was planned; somebody has taken it since. Deploy again: "
+                "then the next free port is taken (who it is: ss -lunp)",
+                config.listen,
+            )
         return 1
     control = ControlPipe.from_environment()
     notify_ready()

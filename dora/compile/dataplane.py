@@ -85,11 +85,26 @@ def router_config(
     return replace(
         config,
         listen=f"{_any_address(machine)}:{routers[machine.id].port}",
-        connect={name: host_port(router) for name, router in sorted(others.items())},
+        connect={
+            name: host_port(router)
+            for name, router in sorted(others.items())
+            if dials(machine.id, name)
+        },
         key=f"{secrets}/{KEY}",
         certificate=f"{secrets}/{CERTIFICATE}",
         authorities="".join(routers[name].authority for name in sorted(routers)),
     )
+
+
+def dials(machine: str, other: str) -> bool:
+    """Which of two routers calls the other one.
+
+    Never both: a router that still takes an old link for alive would count the call of the other
+    one, for whom that link is dead, as a second link of the same transport. They would go on with
+    different ideas of what the short numbers of routes mean, and messages come out on routes of
+    others (seen with zenoh 1.10 and packet loss). A second call from the same side is refused.
+    """
+    return machine < other
 
 
 def links(own: RouterConfig, others: Iterable[RouterSummary]) -> Links | None:

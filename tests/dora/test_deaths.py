@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dora.protocol.config import InputConfig
-from tests.dora.harness import KILL, Playground, Process, events, playground, wait_until
+from tests.dora.harness import KILL, Playground, Process, events, wait_until
 
 SEND = """
     import sys, time
@@ -32,15 +31,6 @@ HEAR = """
             shown.update(event["value"])
         print(json.dumps(shown), flush=True)
 """
-
-
-@pytest.fixture(params=["zenoh", "shm"])
-def area(request: pytest.FixtureRequest) -> Iterator[Playground]:
-    with playground() as area:
-        area.layer = request.param
-        if area.layer == "zenoh":
-            area.router()
-        yield area
 
 
 def wire(area: Playground, restart: str = "never") -> None:

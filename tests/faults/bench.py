@@ -123,13 +123,15 @@ class Bench:
         return min(found, default=None)
 
     def kill(self, robot: int, pid: int) -> float:
-        """kill -9; when. Without a process of ours in between, which would take its time."""
+        """kill -9; just before what time. Without a process of ours in between, which would take
+        its time; on a busy machine others may have heard of it before we run again."""
         process = os.open(self.lan.inside(robot, f"/proc/{pid}"), os.O_RDONLY)
         try:
+            at = time.monotonic()
             signal.pidfd_send_signal(process, signal.SIGKILL)
         finally:
             os.close(process)
-        return time.monotonic()
+        return at
 
     def fill(self) -> None:
         """Robot 1's disk, to its last byte."""

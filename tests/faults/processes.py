@@ -66,7 +66,8 @@ def sender_killed(bench: Bench, finding: Finding, seconds: float) -> None:
     finding.status = "starting, then running, restarts + 1"
     finding.events = f"NODE_RESTARTED at all readers, on {len(heard)} machines"
     fault.judge([it for it in bench.edges if it not in of_it])
-    last = max(it for it in bench.tapes.said[VICTIM] if it.at <= fault.at)
+    before = {it.run for it in bench.tapes.said[VICTIM] if it.at <= fault.at}
+    last = max(it for it in bench.tapes.said[VICTIM] if it.run in before)
     for edge in of_it:
         if edge.within:  # the last one may have been on its tape, and not yet sent
             assert set(bench.tapes.lost(edge, fault.calm, time.monotonic() - 1)) <= {last}

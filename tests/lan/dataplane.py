@@ -14,6 +14,7 @@ from typing import Any
 
 from dora.communication.base import Kind, Publisher, Subscription
 from dora.communication.zenoh.layer import ZenohLayer
+from dora.compile.dataplane import dials
 from dora.coordinator.keys import create_keys
 from dora.protocol.config import Links
 from tests.dora.harness import PATIENCE, Playground, Process, playground
@@ -39,7 +40,7 @@ class DataPlane:
         folder.mkdir(exist_ok=True)
         (folder / "key.pem").write_text(self._keys[i].key_pem)
         (folder / "certificate.pem").write_text(self._keys[i].certificate_pem)
-        others = [other for other in self.lan.robots if other != i]
+        others = [o for o in self.lan.robots if dials(self.lan.name(i), self.lan.name(o))]
         self._routers[i] = self._area.router(
             self.lan.name(i),
             within=self.lan.on_network(i),

@@ -29,6 +29,7 @@ class Fleet:
             "XDG_CACHE_HOME": str(cache),
             "DORA_INVENTORY": str(inventory),
             "NO_COLOR": "1",
+            "DORA_STANDBY": "0",
         }
         # Wheels that were fetched once are not fetched again for each test's home.
         self.env.setdefault("UV_CACHE_DIR", os.path.expanduser("~/.cache/uv"))

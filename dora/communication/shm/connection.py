@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 from dora.communication.shm.allocator import ALIGNMENT
 from dora.communication.shm.arena import Chunk, ReadArena
@@ -44,26 +44,29 @@ class Lease:
         self._socket.close()
 
 
-class Region:
+class Place(NamedTuple):
+    """Where a value lies, and to whom that is told when nobody needs it any more."""
+
+    lease: Lease
+    slot: int
+    generation: int
+    chunk: Chunk
+    start: int
+    length: int
+
+
+class Region(Place):
     """A value in shared memory. The producer gets its place back when the region is gone: pyarrow
-    keeps it alive as the base of every array, slice and view that is made of it."""
+    keeps it alive as the base of every array, slice and view that is made of it.
 
-    __slots__ = ("_generation", "_lease", "_slot", "chunk", "length", "start")
+    A tuple, because such a one is made without a function in Python: see `shortcut`."""
 
-    def __init__(
-        self, lease: Lease, slot: int, generation: int, chunk: Chunk, start: int, length: int
-    ) -> None:
-        self._lease = lease
-        self._slot = slot
-        self._generation = generation
-        self.chunk = chunk
-        self.start = start
-        self.length = length
+    __slots__ = ()
 
     def __del__(self) -> None:
         # In any thread, and inside of the garbage collector: no lock, just one store. The lease is
         # the connection's own: after a reconnect it must not write into the next one's table.
-        self._lease.released[self._slot] = self._generation
+        self.lease.released[self.slot] = self.generation
 
     def buffer(self) -> Any:
         """A pyarrow buffer over it."""

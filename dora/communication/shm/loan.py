@@ -5,10 +5,9 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from dora.communication.shm.allocator import Slot
-from dora.communication.shm.arena import Chunk
 
 
 class _Never:
@@ -42,11 +41,11 @@ class Loan:
         nbytes: int,
         post: Callable[[Loan, str, Mapping[str, Any], int], None],
     ) -> None:
-        chunk = cast(Chunk, slot.chunk)
+        chunk: Any = slot.chunk
         self.slot = slot
         self.nbytes = nbytes
         self.sent = False
-        self.memory = (ctypes.c_ubyte * nbytes).from_buffer(chunk.map, slot.offset - chunk.offset)
+        self.memory = (ctypes.c_ubyte * nbytes).from_buffer(chunk.map, slot.start)
         self._post = post
 
     def __repr__(self) -> str:

@@ -207,12 +207,15 @@ class ShmPublisher:
         if loan.nbytes + len(text) > slot.size:  # more metadata than there is room for behind it
             self.send(arrow.decode(form, loan.view()), metadata, timestamp)
             return
-        _write_behind(slot, loan.nbytes, text)
-        flush, precious = flags_of(metadata)
+        flush = precious = False
+        if metadata:
+            _write_behind(slot, loan.nbytes, text)
+            flush, precious = flags_of(metadata)
         tail = _tail(slot, PLAIN_FORMS[form], loan.nbytes, len(text), timestamp, precious)
         with self._lock:
             waiting = self._post(slot, tail, flush)
-        self._wait(slot, tail, waiting)
+        if waiting:
+            self._wait(slot, tail, waiting)
 
     def _share(self, packed: Packed, metadata: Mapping[str, Any], timestamp: int) -> None:
         """Where replicas share what is sent; everybody else gets it, too."""
@@ -343,7 +346,7 @@ class ShmPublisher:
 
 def _tail(slot: Slot, form: int, length: int, extra: int, timestamp: int, precious: bool) -> bytes:
     """The record of a message, which all of its readers get; the epoch comes in front."""
-    chunk = cast(Chunk, slot.chunk)
+    chunk: Any = slot.chunk
     return TAIL.pack(
         DATA,
         PRECIOUS if precious else 0,

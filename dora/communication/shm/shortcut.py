@@ -100,6 +100,15 @@ def with_shortcut(send_output: SendOutput) -> SendOutput:
                         if holder.alive and holder.released[index] != generation:
                             slot = None
                             break
+                    if slot is None and len(sent) == 2:  # of a reader that holds one at a time
+                        slot = sent[0]
+                        index, generation = slot.index, slot.generation
+                        for holder in slot.holders:
+                            if holder.alive and holder.released[index] != generation:
+                                slot = None
+                                break
+                        else:
+                            sent.rotate()
                 if slot is None:
                     allocate = allocator.allocate if length < PREPARED else pool.allocate
                     slot = allocate(length)

@@ -43,6 +43,7 @@ _PAGE = 4096
 _PER_PAGE = _PAGE // SIZE
 # As Message(...), but without a step in Python.
 _message: Callable[[type[Message], tuple[Any, ...]], Message] = tuple.__new__
+_region: Callable[[type[Region], tuple[Any, ...]], Region] = tuple.__new__
 _DATA = Kind.DATA
 
 _OURSELVES = 0  # the epoch of records that this side wrote
@@ -159,7 +160,8 @@ class ShmSubscription:
                     connection.lease.released[slot] = generation
                 else:
                     # First of all, so that the slot is given back whatever happens next.
-                    place = Region(connection.lease, slot, generation, chunk, start, length)
+                    given = connection.lease, slot, generation, chunk, start, length
+                    place = _region(Region, given)
                     text = chunk.map[middle:end] if extra else b""
                 metadata: Metadata = from_json(text) if extra else {}
                 value = partial(read_value, form, place, connection)

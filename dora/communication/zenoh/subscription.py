@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass
 from typing import Any
 
 import zenoh
-import zenoh.ext
 
 from dora import arrow
 from dora.communication.base import Kind, Message
 from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
-from dora.communication.order import Order, Step
 from dora.communication.parts import Assembly
 from dora.communication.zenoh.joined import Closings
+from dora.communication.zenoh.recovery import Recovery
 from dora.communication.zenoh.session import direct, hold, release
 
 logger = logging.getLogger("dora")
-
-PATIENCE = 5.0  # s, until a question for what was missed counts as lost
-PAUSE = 0.5  # s, before it is asked again: the link may be coming back
 
 Received = tuple[Header, list[Any], int]  # with the number of a replica
 
@@ -48,12 +42,19 @@ class ZenohSubscription:
         self._inbox: Inbox[Received] = Inbox(limit)
         self._assembly = Assembly()
         self._gaps = Gaps()
-        self._session = session
-        self._order = Order[Received]()
-        self._asked: dict[int, _Question] = {}  # by sender
-        self._lock = threading.Lock()  # answers may end in another thread than messages come in
         self._closed = False
-        self._subscriber: Any = hold(self._declare(session))
+        self._recovery: Recovery[Received] | None = None
+        if cache:
+            self._recovery = Recovery(
+                session,
+                route,
+                cache,
+                read=self._read,
+                hand_out=self._put,
+                lost=self._lost,
+                group=self._replica,
+            )
+        self._subscriber: Any = hold(session.declare_subscriber(route, direct(self._on_sample)))
 
     @property
     def dropped(self) -> int:
@@ -87,8 +88,9 @@ class ZenohSubscription:
         if not self._closed:
             self.shut()
             self._subscriber.undeclare()
-            if self._closings is not None:
-                self._closings.undeclare()
+            for watch in (self._recovery, self._closings):
+                if watch is not None:
+                    watch.undeclare()
 
     @property
     def closed(self) -> bool:
@@ -98,43 +100,25 @@ class ZenohSubscription:
         """As `close`, for when the whole session goes."""
         self._closed = True
         release(self._subscriber)
-        with self._lock:
-            for question in self._asked.values():
-                if question.thread is not None:
-                    question.thread.cancel()
-            self._asked.clear()
+        if self._recovery is not None:
+            self._recovery.close()
         if self._closings is not None:
             self._closings.close()
         self._inbox.close()
-
-    def _declare(self, session: zenoh.Session) -> Any:
-        if not self._cache:
-            return session.declare_subscriber(self._route, direct(self._on_sample))
-        return zenoh.ext.declare_advanced_subscriber(
-            session,
-            self._route,
-            direct(self._on_sample),
-            history=zenoh.ext.HistoryConfig(detect_late_publishers=True, max_samples=self._cache),
-            recovery=zenoh.ext.RecoveryConfig(periodic_queries=None, heartbeat=True),
-        )
 
     def _on_sample(self, sample: zenoh.Sample) -> None:
         received = self._read(sample)
         if received is None:
             return
-        if not self._cache:
+        if self._recovery is None:
             self._put(received)
             return
-        header, source = received[0], sample.source_info
-        with self._lock:
-            step = self._order.arrived(header.sender, header.number, received)
-            if step.ask is not None and source is not None:
-                of = source.source_id
-                caches = f"{sample.key_expr}/@adv/pub/{of.zid}/{of.eid}/**"
-                offset = source.source_sn - header.number  # zenoh has numbers of its own
-                self._asked[header.sender] = _Question(caches, offset)
-            self._hand_out(step)
-            self._ask_after(0.0, header.sender, step)
+        if received[0].sender:
+            self._recovery.arrived(sample, received)
+            return
+        if received[0].kind in (Kind.FAILED, Kind.CLOSED):  # a router speaks for the sender
+            self._recovery.ended(str(sample.key_expr))
+        self._put(received)
 
     def _read(self, sample: zenoh.Sample) -> Received | None:
         """None for a part of a message that is not whole yet, and for what no sender of ours can
@@ -148,7 +132,10 @@ class ZenohSubscription:
         message = self._assembly.add(header, sample.payload)
         if message is None:
             return None
-        return (*message, 0 if self._closings is None else _replica(str(sample.key_expr)))
+        return (*message, self._replica(str(sample.key_expr)))
+
+    def _replica(self, key: str) -> int:
+        return 0 if self._closings is None else _replica(key)
 
     def _put(self, received: Received) -> None:
         header = received[0]
@@ -156,78 +143,17 @@ class ZenohSubscription:
             return
         self._inbox.put(received, header.kind, flush=header.flush, precious=header.precious)
 
-    def _hand_out(self, step: Step[Received]) -> None:
-        for it in step.ready:
-            self._put(it)
-        if step.lost:
-            logger.warning(
-                "%d messages of %s are lost: its sender keeps the last %d, and they were older, or "
-                "it could not be asked. Raise `cache` in its `output_qos`, or send less",
-                step.lost,
-                self._route,
-                self._cache,
-            )
-
-    def _ask_after(self, pause: float, sender: int, step: Step[Received]) -> None:
-        """In a thread of its own: zenoh holds locks while it hands over a message, and who asks
-        it something then may wait for ever."""
-        if step.ask is None:
-            return
-        thread = threading.Timer(pause, self._ask, (sender, step.ask))
-        thread.daemon = True
-        if question := self._asked.get(sender):
-            question.thread = thread
-        thread.start()
-
-    def _ask(self, sender: int, first: int) -> None:
-        """Asks the sender's cache for all from the number `first` on."""
-        question = self._asked.get(sender)
-        if self._closed:
-            return
-        if question is None:  # it did not say who it is: not one of ours
-            self._answered(sender)
-            return
-        answers: Any = zenoh.handlers.Callback(
-            self._on_answer, lambda: self._answered(sender), indirect=False
+    def _lost(self, count: int) -> None:
+        logger.warning(
+            "%d messages of %s are lost: its sender keeps the last %d, and they were older, or "
+            "it is not there any more. Raise `cache` in its `output_qos`, or send less",
+            count,
+            self._route,
+            self._cache,
         )
-        try:
-            self._session.get(
-                f"{question.caches}?_sn={first + question.offset}..",
-                answers,
-                consolidation=zenoh.ConsolidationMode.NONE,
-                accept_replies=zenoh.ReplyKeyExpr.ANY,
-                timeout=PATIENCE,
-            )
-        except zenoh.ZError as error:  # the session is closed, or about to be
-            logger.warning("%s could not be asked for what was missed: %s", self._route, error)
-
-    def _on_answer(self, reply: zenoh.Reply) -> None:
-        if reply.ok is not None and (received := self._read(reply.ok)) is not None:
-            header = received[0]
-            with self._lock:
-                self._order.told_again(header.sender, header.number, received)
-
-    def _answered(self, sender: int) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            step = self._order.answered(sender)
-            self._hand_out(step)
-            if step.ask is None:
-                self._asked.pop(sender, None)
-            self._ask_after(PAUSE, sender, step)
 
     def _has_closed(self, replica: int) -> bool:
         return self._closings is None or self._closings.closed(replica)
-
-
-@dataclass
-class _Question:
-    """To the caches of one sender; `offset` leads from our numbers to zenoh's."""
-
-    caches: str
-    offset: int
-    thread: threading.Timer | None = None
 
 
 def _replica(key: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deploy.errors import ConnectionFailed, MachineError
 from deploy.inventory import Machine
-from dora.compile.dataplane import address_of
+from dora.compile.dataplane import address_of, dials
 from dora.coordinator.doctor.evidence import Evidence, Link
 from dora.coordinator.doctor.finding import Finding, error, note, warning
 
@@ -25,21 +25,21 @@ def absence(machine: Machine, problem: MachineError) -> Finding:
 
 
 def links(evidence: Evidence, source: str) -> Iterator[Finding]:
-    """Ports of others that this machine does not reach. One direction is enough for data to flow,
-    as both routers dial."""
-    reached_by = {
-        link.source
-        for link in evidence.links
-        if link.target == source and link.reached.error is None
-    }
+    """Ports of others that this machine does not reach. Of two routers one calls the other one; the
+    other way round only readers with direct links call."""
     for link in evidence.links:
         if link.source != source or link.reached.error is None:
             continue
         problem, remedy = _silent(link)
-        if link.target in reached_by:
-            yield warning("port", f"{problem}; the other way round it works, which will do", remedy)
-        else:
+        if dials(source, link.target):
             yield error("port", problem, remedy)
+        else:
+            yield warning(
+                "port",
+                f"{problem}; {link.target} calls {source}, so only inputs with `link: direct` need "
+                "it",
+                remedy,
+            )
 
 
 def _silent(link: Link) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from deploy.supervisor.leasing import SILENT, Leasing
 from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Slot
 from deploy.unit import StopPolicy
-from tests.deploy.supervisor.test_state import ALWAYS, CRASH, History, unit
+from tests.deploy.supervisor.history import ALWAYS, CRASH, History, unit
 
 LEASE = 10.0
 

@@ -17,8 +17,8 @@ from deploy.supervisor.rounds import Rounds
 from deploy.supervisor.slot import Slot, State, Step
 from deploy.supervisor.usage import Excess
 from deploy.unit import RestartPolicy, Unit
+from tests.deploy.supervisor.history import History, unit
 from tests.deploy.supervisor.machine import Machine, until
-from tests.deploy.supervisor.test_state import History, unit
 
 A = Key("flow", "a")
 MIB = 2**20

@@ -253,6 +253,25 @@ async def test_an_answer_is_made_once_a_second_at_most() -> None:
     assert [0.0, 1.1] == made
 
 
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e308", "NaN", "Infinity"])
+def test_a_number_that_no_figure_can_be_is_passed_over(number: str) -> None:
+    """A unit that counts wildly takes nobody's figures away."""
+    measure = Measure("dora_late_seconds", "Late.", "gauge", ("late",), 10.0)
+    assert [] == list(measure.find(read(f'{{"late": {number}}}')))
+
+
+async def test_half_a_character_in_a_label_takes_nobodys_figures_away() -> None:
+    """JSON can have one, and UTF-8 cannot."""
+    scrapes = Scrapes(lambda: 'dora_sent_total{input="\ud800"} 1\n', time.monotonic)
+    port = free_port()
+    await scrapes.open("127.0.0.1", port)
+    try:
+        found = await asyncio.to_thread(get, port)
+    finally:
+        scrapes.close()
+    assert (200, 'dora_sent_total{input="?"} 1\n') == (found[0], found[2])
+
+
 def test_measures_find_numbers_and_nothing_else() -> None:
     """Of a status that has other things where numbers should be, those are passed over."""
     measure = Measure("x", "", "gauge", ("in", "*input", 1), 0.5)

@@ -9,7 +9,7 @@ from deploy.supervisor.restart import Exit
 from deploy.supervisor.slot import Slot
 from deploy.supervisor.state import Units
 from deploy.unit import RestartPolicy
-from tests.deploy.supervisor.test_state import History, unit
+from tests.deploy.supervisor.history import History, unit
 
 A = Key("flow", "a")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from dora.cli import COMMANDS
+from dora.cli.commands import COMMANDS
 
 PROGRAM = """
 import sys
-from dora.cli import main
+from dora.cli.commands import main
 for name in sys.argv[1:]:
     main([name, "--help"], prog_name="dora", standalone_mode=False)
 """

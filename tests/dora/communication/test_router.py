@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_data_crosses_three_machines_with_mutual_tls(area: Playground) -> None:
     finally:
         for layer in layers.values():
             layer.close()
+
+
+def test_a_port_that_was_taken_meanwhile_says_what_to_do(area: Playground) -> None:
+    """Two deployments that begin at the same moment may have been told the same one."""
+    machines = Machines(area, "a")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", machines.ports["a"]))
+        router = area.router("a", ready=False, **machines.options("a", ("a",)))
+        assert 1 == router.wait()
+    assert "Deploy again" in router.text()
 
 
 @pytest.mark.parametrize("dialler", ["stranger", "b"])

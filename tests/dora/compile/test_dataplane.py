@@ -87,8 +87,8 @@ def test_a_single_machine_opens_no_port() -> None:
     assert config.socket == "/r/run/flow/router.sock"
 
 
-def test_routers_dial_every_other_machine_and_trust_all_authorities() -> None:
-    """Meshed by the inventory, with keys that lie in the machine's own secrets."""
+def test_of_two_routers_one_dials_and_each_trusts_all_authorities() -> None:
+    """Meshed by the inventory, one link for two, with keys in the machine's own secrets."""
     routers = {
         "a": RouterSummary("10.0.0.1", 7447, "A"),
         "b": RouterSummary("fe80::2", 7448, "B"),
@@ -99,6 +99,7 @@ def test_routers_dial_every_other_machine_and_trust_all_authorities() -> None:
     sixth = router_config("flow", Machine("b", "fe80::2"), facts("b"), routers)
     assert sixth.listen == "[::]:7448"
     assert config.connect == {"b": "[fe80::2]:7448"}
+    assert sixth.connect == {}
     assert config.authorities == "AB"
     assert config.key == "/r/secrets/flow/key.pem"
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from tests.dora.runtime.test_runtime import ran
+from tests.dora.runtime.flows import ran
 from tests.scenarios.fleet import Fleet
 
 DIES = """
@@ -41,11 +37,6 @@ class Operator:
             send_output("n", b"x")
         return DoraStatus.CONTINUE
 """
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Fleet:
-    return Fleet(tmp_path, tmp_path / "machines.yml", cache=tmp_path / "cache")
 
 
 def test_operators_hear_of_the_deaths_of_nodes(laptop: Fleet) -> None:
