@@ -23,6 +23,7 @@ from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
 from dora.compile.replicas import instances
+from dora.compile.rerouted import rerouted, ways_of
 from dora.compile.scheduling import not_allowed
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
@@ -58,6 +59,7 @@ class Prepared:
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     situation: Situation = field(default_factory=lambda: Situation({}, ()))  # of the placement
     gain: Gain | None = None  # of moving what runs
+    rerouted: Mapping[tuple[str, str], str] = field(default_factory=dict)  # see `dora.compile`
 
 
 async def prepare(
@@ -155,6 +157,7 @@ async def prepare(
         placement=placement,
         situation=placed.situation,
         gain=placed.gain,
+        rerouted=rerouted(wiring, ways_of(current.values()), ways_of(profiles.values())),
         wiring=wiring,
         plan=plan(name, profiles, current, {machine: it.trees for machine, it in surveys.items()}),
         profiles=profiles,
