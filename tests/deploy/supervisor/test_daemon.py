@@ -9,8 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from deploy import agent
+from deploy.supervisor.launch import agent_command
 from deploy.unit import RestartPolicy, StopPolicy
-from tests.deploy.supervisor.machine import POLITE, READY, Machine, alive, until, variable
+from tests.deploy.supervisor.machine import POLITE, PYTHON, READY, Machine, alive, until, variable
 
 ALWAYS = RestartPolicy(when="always")
 
@@ -27,6 +29,19 @@ def test_it_starts_detached_once_and_leaves_when_there_is_nothing_to_do(machine:
     until(lambda: not machine.layout.run.exists(), "an empty run")
     assert not machine.layout.documents("flow").exists()
     assert machine.layout.generations("flow").joinpath("1.json").exists()
+
+
+def test_it_is_forked_but_looks_as_if_it_had_been_started(machine: Machine) -> None:
+    """Its command line, folder and files are those of a supervisor, not of what came over SSH."""
+    process = Path(f"/proc/{machine.start()}")
+    shown = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    argv = agent_command(machine.layout, agent.bundle().hash, PYTHON)
+    assert [os.fsencode(word) for word in (*argv, "supervise")] == shown
+    assert "/" == os.readlink(process / "cwd")
+    log = str(machine.layout.supervisor_log)
+    files = {name: os.readlink(process / "fd" / name) for name in os.listdir(process / "fd")}
+    assert ["/dev/null", log, log] == [files.pop(name) for name in ("0", "1", "2")]
+    assert [] == [it for it in files.values() if it.startswith("pipe:")]
 
 
 def test_a_supervisor_that_was_just_found_waits_for_work(machine: Machine) -> None:
