@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.errors import MachineError
+from deploy.malformed import SURPRISES
 from deploy.topology import Core, Pinned, flat
 
 
@@ -110,7 +111,7 @@ class Facts:
                 devices=None if data.get("devices") is None else tuple(map(str, data["devices"])),
                 pause=None if data.get("pause") is None else dict(data["pause"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, *SURPRISES) as error:
             raise MachineError(
                 machine, f"its facts make no sense ({type(error).__name__}: {error})"
             ) from error

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from typing import NoReturn
 
+from deploy import answers
 from deploy.errors import MachineError, Refused
 from deploy.profile import Profile
 from deploy.session import Session
@@ -55,8 +56,9 @@ async def keep_leases(
                 raise MachineError(machine, f"silent for {SILENCE:.0f} s") from None
             if not line:
                 raise MachineError(machine, "its supervisor hung up")
-            reply = json.loads(line)
-            if not reply.get("ok"):
+            reply = answers.parse(machine, line)
+            answers.check(machine, "lease", reply)
+            if reply.get("ok") is False:
                 raise Refused(machine, str(reply.get("code")), str(reply.get("error")))
             heard()
             mark = str(reply["mark"])

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from deploy import agent
+from deploy import agent, answers
 from deploy.connection.base import Channel, Connection, Connector
 from deploy.errors import ConnectionLost, LockHeld, MachineError, Refused, UpdatesHeld
 from deploy.events import Connected, Emit, ignore
@@ -320,17 +320,10 @@ class Session:
     def _parse(self, line: bytes) -> dict[str, Any]:
         if not line:
             raise ConnectionLost(self.machine.id, "its supervisor hung up")
-        try:
-            reply = json.loads(line)
-        except ValueError as error:
-            raise MachineError(
-                self.machine.id, f"its supervisor spoke nonsense: {error}"
-            ) from error
-        if not isinstance(reply, dict):
-            raise MachineError(self.machine.id, "its supervisor spoke nonsense: not an object")
-        return reply
+        return answers.parse(self.machine.id, line)
 
     def _checked(self, op: str, fields: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+        answers.check(self.machine.id, op, reply)
         if reply.get("ok") is not False:
             return reply
         if reply.get("code") == "locked":
@@ -373,7 +366,7 @@ async def _meet(
             same = answer["python"]["executable"] == where.python
             if same and f"{answer['run']}/supervisor.sock" == where.socket:
                 return channel, answer
-    except (ValueError, KeyError, TypeError, TimeoutError):
+    except (ValueError, KeyError, TypeError, RecursionError, TimeoutError):
         pass  # an older one, or one that hangs: the probe says more
     except ConnectionLost:
         pass  # it ended, or the connection did: the probe meets the same
@@ -385,12 +378,8 @@ async def _meet(
 
 
 async def _line_of(channel: Channel, machine: Machine) -> dict[str, Any]:
-    line = await channel.readline()
-    try:
-        answer = json.loads(line)
-    except ValueError as error:
-        raise MachineError(machine.id, f"the agent spoke nonsense: {line[:200]!r}") from error
-    if not isinstance(answer, dict) or answer.get("ok") is False:
+    answer = answers.parse(machine.id, await channel.readline(), "the agent")
+    if answer.get("ok") is False:
         raise MachineError(machine.id, str(answer.get("error", answer)), hint=answer.get("hint"))
     return answer
 

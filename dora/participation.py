@@ -14,9 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dora.communication.base import Publisher, Subscription
-from dora.communication.layers import Layers
-from dora.communication.shm.shortcut import Shortcut, with_shortcut
+from dora.communication.shm.shortcut import with_shortcut
+from dora.edges import Edges
 from dora.errors import DoraError
 from dora.protocol.comeback import comeback, comes_back
 from dora.protocol.config import NodeConfig
@@ -33,6 +32,7 @@ from dora.protocol.traffic import Traffic
 from dora.protocol.updates import Hold
 from dora.pulse import Pulse
 from dora.reporter import Reporter
+from dora.rewiring import Rewiring, WaysFile
 from dora.sample import Draft
 from dora.stream import EventStream
 
@@ -50,7 +50,8 @@ class Participation:
     `config.barrier` seconds. Raises DoraError if a layer cannot be opened.
 
     `lasting`: the event stream goes on when all inputs have closed. `tell` may add to what is
-    reported about the node's traffic, from another thread.
+    reported about the node's traffic, from another thread; `rewired` is told there when edges have
+    changed their way.
     """
 
     def __init__(
@@ -59,7 +60,10 @@ class Participation:
         *,
         lasting: bool = False,
         tell: Callable[[Traffic], Traffic] = lambda traffic: traffic,
+        rewired: Callable[[NodeConfig], None] = lambda config: None,
     ) -> None:
+        ways = WaysFile(config)
+        config = ways.read() or config
         self.config = config
         self._tell = tell
         self.restarts = _restarts()
@@ -79,23 +83,17 @@ class Participation:
             summary and summary.descriptor.get("exit_when_nodes_finish")
         )
         self._returns = comeback(self._restart, time.monotonic_ns())
-        self._layers = Layers(config, returns=self._returns)
+        self._pulse = Pulse.from_environment()
+        # the short way tells nobody that something was sent
+        self._edges = Edges(config, returns=self._returns, short=self._pulse is None)
+        self._publishers = self._edges.publishers
+        self.shortcuts = self._edges.shortcuts
+        self._layers = self._edges.layers
         try:
-            subscriptions = self._subscribe()
-            self._publishers: dict[str, list[Publisher]] = {
-                name: [self._layers.publish(layer, self._route(name), out) for layer in out.layers]
-                for name, out in config.outputs.items()
-            }
-            self._pulse = Pulse.from_environment()
-            # the short way tells nobody that something was sent
-            self.shortcuts = {} if self._pulse else _shortcuts(self._publishers)
-            self._presence = self._announce()
+            self._edges.announce()
             self._control = ControlPipe.from_environment()
-            if self._control is not None and self._layers.shm is not None:
-                self._layers.shm.heed(self._control.fileno(), self._asked_to_stop)
-            if self._control is not None and any(it.shared for it in config.outputs.values()):
-                zenoh: Any = self._layers.get("zenoh")
-                zenoh.heed(self._asked_to_stop)
+            if self._control is not None:
+                self._layers.heed(self._control.fileno(), self._asked_to_stop)
             notify_ready()
             if PARENT in os.environ:
                 die_with(int(os.environ[PARENT]))
@@ -105,7 +103,7 @@ class Participation:
             raise
         self.stream = EventStream(
             config.inputs,
-            subscriptions,
+            self._edges.subscriptions,
             self._control,
             ignore_timers_at_end=self.ignores_timers_at_end,
             lasting=lasting,
@@ -113,6 +111,9 @@ class Participation:
         )
         supervised = NOTIFY_SOCKET in os.environ
         self._reporter = Reporter(self._traffic, notify_status) if supervised else None
+        self._rewiring: Rewiring | None = None
+        if ways.exists:
+            self._rewiring = Rewiring(ways, self._edges, self.stream, rewired)
 
     @with_shortcut
     def send(self, output: str, value: Any, metadata: Mapping[str, Any]) -> None:
@@ -135,11 +136,11 @@ class Participation:
 
     def _traffic(self) -> Traffic:
         sent = dict(self._sent)
-        for name in self.shortcuts:
-            sent[name] += sum(getattr(it, "taken", 0) for it in self._publishers[name])
+        for name in sent:
+            sent[name] += self._edges.taken(name)
         sizes = {
             name: max(getattr(it, "size", 0) for it in publishers)
-            for name, publishers in self._publishers.items()
+            for name, publishers in list(self._publishers.items())
             if sent[name] and publishers  # what nobody reads is not even encoded
         }
         return self._tell(Traffic.of(self.stream.traffic(), sent, sizes))
@@ -149,7 +150,7 @@ class Participation:
         whose link is cut at the moment, or to which no edge leads, do not hear it. Whether a
         supervisor here does, which then stops this node, too."""
         self._dataflow_ends = True
-        if self.config.zenoh is not None:
+        if self._edges.config.zenoh is not None:
             from dora.communication.presence import tell_end
 
             layer: Any = self._layers.get("zenoh")
@@ -162,8 +163,7 @@ class Participation:
     def finish(self, output: str) -> None:
         """Tells the readers of one output that nothing more will come. May be called twice.
         Raises KeyError for an output that the node does not have."""
-        for publisher in self._publishers[output]:
-            publisher.finish()
+        self._edges.finish(output)
 
     def hold_updates(self, reason: str, timeout: float | None) -> Hold:
         """Raises TimeoutError, and RuntimeError when the node is asked to leave meanwhile."""
@@ -189,6 +189,8 @@ class Participation:
             return
         if self._reporter is not None:
             self._reporter.end()
+        if self._rewiring is not None:
+            self._rewiring.end()
         if failed is None:
             failed = getattr(sys, "last_type", None) is not None  # an uncaught exception
         why, error = self._why(failed), _error() if failed else ""
@@ -196,10 +198,10 @@ class Participation:
             self._finish(None)
         elif why == "failed" and not comes_back(self._returns):
             self._finish(error)
-        if self._presence is not None:
+        if self._edges.presence is not None:
             from dora.communication.presence import Left
 
-            self._presence.leave(Left(why), error)
+            self._edges.presence.leave(Left(why), error)
         if self._layers.shm is not None:
             self._layers.shm.leave(why, error)
         self.stream.close()
@@ -208,9 +210,8 @@ class Participation:
         self._layers.close()
 
     def _finish(self, error: str | None) -> None:
-        for publishers in self._publishers.values():
-            for publisher in publishers:
-                publisher.finish(error)
+        for output in self._publishers:
+            self._edges.finish(output, error)
 
     def _why(self, failed: bool) -> str:
         """Why the node leaves, as far as the process itself can know (see `presence.Left`)."""
@@ -219,29 +220,6 @@ class Participation:
         if failed or (self._restart == "always" and comes_back(self._returns)):
             return "failed"
         return "finished"
-
-    def _route(self, output: str) -> str:
-        return f"{self.config.dataflow}/{self.config.node}/{output}"
-
-    def _subscribe(self) -> dict[str, Subscription]:
-        return {
-            name: self._layers.subscribe(f"{self.config.dataflow}/{wired.source}", wired)
-            for name, wired in self.config.inputs.items()
-            if wired.interval is None
-        }
-
-    def _announce(self) -> Any:
-        """Through zenoh if the node uses it anyway."""
-        names = {wired.layer for wired in self.config.inputs.values()}
-        names |= {name for output in self.config.outputs.values() for name in output.layers}
-        if "zenoh" not in names:
-            return None
-        from dora.communication.presence import Presence
-
-        layer: Any = self._layers.get("zenoh")
-        presence = Presence(layer.session, self.config.dataflow, self.config.node, self._returns)
-        presence.announce()
-        return presence
 
     def _await_readers(self) -> None:
         readers = self._readers
@@ -255,7 +233,7 @@ class Participation:
         with ExitStack() as stack:
             attendances: list[Any] = [
                 stack.enter_context(source.attendance())
-                for source in (self._presence, self._layers.shm)
+                for source in (self._edges.presence, self._layers.shm)
                 if source is not None
             ]
             for attendance in attendances:
@@ -284,17 +262,9 @@ class Participation:
             missing |= {
                 reader
                 for (reader, output), count in self._expected.items()
-                if there[reader, self._route(output)] < count
+                if there[reader, self._edges.route(output)] < count
             }
         return missing
-
-
-def _shortcuts(publishers: Mapping[str, list[Publisher]]) -> dict[str, Shortcut]:
-    """Of the outputs that one layer alone carries, if it has a short way."""
-    found = {
-        name: getattr(its[0], "shortcut", None) for name, its in publishers.items() if len(its) == 1
-    }
-    return {name: way for name, way in found.items() if way is not None}
 
 
 def read_summary(config: NodeConfig) -> DataflowSummary | None:

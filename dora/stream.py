@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dora.communication.base import Kind, Message, Subscription
+from dora.communication.inbox import BACKPRESSURE, capacity
 from dora.event import (
     Event,
     InputEvent,
@@ -24,6 +25,7 @@ from dora.event import (
     stop_event,
     tick_event,
 )
+from dora.handover import Handover
 from dora.inputs import Inputs
 from dora.protocol.config import InputConfig, source_of
 from dora.protocol.supervision import RELOAD, STOP, ControlPipe
@@ -37,6 +39,7 @@ DRAIN = 20.0  # s that a replica may take for its queue when it is asked to leav
 _SHORT = 0.05  # s; waits below this are done with select, which knows microseconds
 _AT_ONCE = 64  # how many ready inputs are looked at together
 _SELECT_LIMIT = 1024  # select cannot take fds from here on
+_WORDS = 16  # of a sender's end and deaths, that may wait beside a queue
 
 
 class EventStream:
@@ -59,7 +62,7 @@ class EventStream:
     ) -> None:
         self._clock = clock
         self._config = inputs
-        self._subscriptions = subscriptions
+        self._subscriptions = dict(subscriptions)
         self._control = control
         self._pulse = pulse
         now = clock()
@@ -83,10 +86,7 @@ class EventStream:
         self.stopped = False  # somebody asked the node to leave
         self.reloads: list[str] = []  # other code that a runtime is to take over
         self._received = dict.fromkeys(inputs, 0)
-        # Of replicas that share an input: their senders want to know when a message is done with.
-        self._shared: tuple[Any, ...] = tuple(
-            it for name, it in subscriptions.items() if inputs[name].share
-        )
+        self._shared = self._sharing()
         self._draining: float | None = None  # until when what was given to us is worked off
         # Nothing but open subscriptions without timeouts: then a message takes a short way.
         endless = not timers and not any(i.timeout for i in inputs.values())
@@ -97,10 +97,10 @@ class EventStream:
         # What the short way of a message needs: name, subscription, what its events have in common.
         self._wires: dict[int, tuple[str, Subscription, dict[str, str]]] = {}
         for name, subscription in subscriptions.items():
-            self._names[subscription.fileno()] = name
-            common = {"type": "INPUT", "id": name, "kind": "dora"}
-            self._wires[subscription.fileno()] = name, subscription, common
-            self._epoll.register(subscription.fileno(), select.EPOLLIN)
+            self._listen(name, subscription)
+        self._lost: Counter[str] = Counter()  # by subscriptions that inputs do not have any more
+        self._handover = Handover()
+        self._epoll.register(self._handover.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
             self._obey()  # a line may have been read from the pipe already
@@ -254,7 +254,7 @@ class EventStream:
     def traffic(self) -> dict[str, InputTraffic]:
         """What each input has given so far, and lost. From any thread."""
         subscriptions: Mapping[str, Any] = self._subscriptions
-        lost = {name: it.dropped for name, it in subscriptions.items()}
+        lost = {name: it.dropped + self._lost[name] for name, it in subscriptions.items()}
         waiting = {
             name: it.waiting for name, it in subscriptions.items() if self._config[name].share
         }
@@ -270,9 +270,24 @@ class EventStream:
             self._pulse.end()
         self._pending.clear()
         self._epoll.close()
+        self._handover.close()
+
+    def change(self, name: str, subscription: Subscription) -> None:
+        """From any thread: from now on the input is fed by this one. What waits in the one before
+        comes first; then that is closed."""
+        self._handover.offer(name, subscription)
+
+    @property
+    def changing(self) -> bool:
+        """Whether the program has not come by since a `change`."""
+        return self._handover.under_way
 
     def _ready(self, seen: list[tuple[int, int]], now: int) -> set[str]:
         """The inputs that have something; the control pipe is served on the way."""
+        wake = self._handover.fileno()
+        if any(fd == wake for fd, _ in seen):
+            self._take_over()
+            seen = self._epoll.poll(0)
         ready: set[str] = set()
         for fd, _ in seen:
             name = self._names.get(fd)
@@ -297,6 +312,53 @@ class EventStream:
                 self.reloads.append(line.removeprefix(RELOAD).strip())
             elif line != STOP:
                 logger.warning("unknown control message %r", line[:80])
+
+    def _listen(self, name: str, subscription: Subscription) -> None:
+        fd = subscription.fileno()
+        self._names[fd] = name
+        self._wires[fd] = name, subscription, {"type": "INPUT", "id": name, "kind": "dora"}
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def _take_over(self) -> None:
+        """Inputs get the subscriptions that `change` brought."""
+        for name, subscription in self._handover.waiting():
+            before = self._subscriptions[name]
+            self._take_rest(name, before)
+            fd = next(fd for fd, it in self._names.items() if it == name)
+            self._epoll.unregister(fd)
+            del self._names[fd], self._wires[fd]
+            self._lost[name] += before.dropped
+            self._subscriptions[name] = subscription
+            before.close()
+            self._listen(name, subscription)
+            self._handover.taken()
+        self._seen = []  # it may name descriptors that are no more, or are others by now
+        self._shared = self._sharing()
+        if self._draining is not None:
+            for shared in self._shared:
+                shared.drain()
+
+    def _take_rest(self, name: str, before: Subscription) -> None:
+        """What waits there, as far as it may: who sends may not have stopped."""
+        now = self._clock()
+        for _ in range(capacity(self._config[name].queue_size, BACKPRESSURE) + _WORDS):
+            message = before.receive()
+            if message is None:
+                return
+            if message.kind is Kind.DATA:
+                self._received[name] += 1
+                if self._inputs.heard(name, now / 1e9):
+                    self._pending.append(input_recovered_event(name))
+                self._pending.append(input_event(name, message))
+            elif message.kind is Kind.CLOSED:
+                self._note_closed(name)
+            elif (event := self._learn(name, message)) is not None:
+                self._pending.append(event)
+
+    def _sharing(self) -> tuple[Any, ...]:
+        """Of replicas that share an input: their senders want to know when a message is done."""
+        its = self._subscriptions.items()
+        return tuple(it for name, it in its if self._config[name].share)
 
     def _done(self) -> None:
         """The program asks for the next event: it is done with all before."""
@@ -357,14 +419,16 @@ class EventStream:
         return node_failed_event(node, str(message.metadata.get("error", "")), affected)
 
     def _close(self, name: str) -> Event | None:
+        self._note_closed(name)
+        return self._pending.popleft() if self._pending else None
+
+    def _note_closed(self, name: str) -> None:
         self._plain = False
         self.closures += 1
-        news = self._inputs.close(name)
+        if self._inputs.close(name):
+            self._pending.append(input_closed_event(name))
         if self._inputs.all_closed and self._allowance is None and not self._lasting:
             self._stop("ALL_INPUTS_CLOSED")
-        if news:
-            return input_closed_event(name)
-        return self._pending.popleft() if self._pending else None
 
     def _deliver(self, name: str, message: Message, now: int) -> Event:
         event = input_event(name, message)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from deploy.connection.base import Channel, Completed
-from deploy.connection.stream import PIECE, Gate, Inbox, Tail
+from deploy.connection.stream import PIECE, STDERR_MOST, Gate, Inbox, Tail
 from deploy.errors import CommandFailed, ConnectionLost, MachineError
 from deploy.inventory import Machine
 
@@ -65,7 +65,7 @@ class LocalConnection:
         return f"<LocalConnection to {self.machine.id}, home {self._home}: {state}>"
 
     async def run(self, argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Completed:
-        command = await self._start(argv, Tail(10**9), raw=True)
+        command = await self._start(argv, Tail(STDERR_MOST), raw=True)
         try:
             async with asyncio.timeout(timeout):
                 _, out = await asyncio.gather(command.send(stdin), command.inbox.read_all())
@@ -151,7 +151,7 @@ class _Local:
     def __init__(self, connection: LocalConnection) -> None:
         self.connection = connection
         self.gate = Gate()
-        self.inbox = Inbox()
+        self.inbox = Inbox(connection.machine.id)
         self.done = asyncio.Event()  # nothing of it is left
         self._out: asyncio.WriteTransport | None = None
         self._ended: MachineError | None = None  # why nothing can be written any more
@@ -195,7 +195,11 @@ class _Socket(_Local, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._out = self._transport
-        self.inbox = Inbox(self._transport.pause_reading, self._transport.resume_reading)
+        self.inbox = Inbox(
+            self.connection.machine.id,
+            self._transport.pause_reading,
+            self._transport.resume_reading,
+        )
         self.connection.joined(self)
 
     def data_received(self, data: bytes) -> None:
@@ -236,7 +240,7 @@ class _Command(_Local, asyncio.SubprocessProtocol):
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self._out = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         stdout = cast(asyncio.ReadTransport, self._transport.get_pipe_transport(1))
-        self.inbox = Inbox(stdout.pause_reading, stdout.resume_reading)
+        self.inbox = Inbox(self.connection.machine.id, stdout.pause_reading, stdout.resume_reading)
         self.connection.joined(self)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.connection.base import Channel, Completed
-from deploy.connection.stream import PIECE, STDERR_TAIL, Inbox, Tail
+from deploy.connection.stream import PIECE, STDERR_MOST, STDERR_TAIL, Inbox, Tail
 from deploy.errors import CommandFailed, ConnectionFailed, ConnectionLost, MachineError
 from deploy.inventory import Machine
 
@@ -147,7 +147,7 @@ class MemoryConnection:
         self._check()
         self._target.commands.append(list(argv))
         ours, theirs = self._pair()
-        tail = Tail(10**9 if raw else STDERR_TAIL)
+        tail = Tail(STDERR_MOST if raw else STDERR_TAIL)
 
         async def execute() -> None:
             program = self._target.programs.get(argv[0])
@@ -199,7 +199,7 @@ class _End:
         self._connection = connection
         self._sent_eof = False
         self._lost: ConnectionLost | None = None
-        self.inbox = Inbox()
+        self.inbox = Inbox(connection.machine.id)
         self.status = 0
 
     async def write(self, data: bytes) -> None:

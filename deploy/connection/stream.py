@@ -14,6 +14,10 @@ from deploy.errors import MachineError
 HIGH_WATER = 1024 * 1024  # unread bytes at which the sender is asked to wait
 PIECE = 256 * 1024  # what is handed to a transport at a time
 STDERR_TAIL = 4096  # bytes of a command's complaints that are kept
+STDERR_MOST = 16 * 1024 * 1024  # the same where they are what was asked for
+# Bytes that may arrive before the end of a line, or of all that is waited for: more than a store
+# or a supervisor says at once, and what a machine that never comes to an end may cost us.
+MOST = 256 * 1024 * 1024
 
 
 def _nothing() -> None:
@@ -21,14 +25,21 @@ def _nothing() -> None:
 
 
 class Inbox:
-    """Bytes that arrived and are not read yet, then the end of the stream.
+    """Bytes that arrived from `machine` and are not read yet, then the end of the stream.
 
     The end is either clean or an error; both come after everything that arrived before.
     """
 
     def __init__(
-        self, pause: Callable[[], None] = _nothing, resume: Callable[[], None] = _nothing
+        self,
+        machine: str,
+        pause: Callable[[], None] = _nothing,
+        resume: Callable[[], None] = _nothing,
+        *,
+        most: int = MOST,
     ) -> None:
+        self._machine = machine
+        self._most = most
         self._data = bytearray()
         self._pause = pause
         self._resume = resume
@@ -70,22 +81,34 @@ class Inbox:
         return self._take(limit)
 
     async def readline(self) -> bytes:
-        """A line with its newline, or what is left at a clean end. Raises the end's error."""
+        """A line with its newline, or what is left at a clean end. Raises the end's error, and
+        MachineError for a line that is too long."""
         searched = 0
         with self._greed():
             while (found := self._data.find(b"\n", searched)) < 0:
                 if self._ended:
                     return self._at_end() if self._error else self._take(len(self._data))
                 searched = len(self._data)
-                await self._wait()
+                await self._more()
         return self._take(found + 1)
 
     async def read_all(self) -> bytes:
-        """Everything up to a clean end. Raises the end's error."""
+        """Everything up to a clean end. Raises the end's error, and MachineError if it is too
+        much."""
         with self._greed():
             while not self._ended:
-                await self._wait()
+                await self._more()
         return self._at_end() if self._error else self._take(len(self._data))
+
+    async def _more(self) -> None:
+        """Waits for more than there is, for who needs it at once. Raises MachineError when that is
+        too much already, and from then on."""
+        if len(self._data) > self._most:
+            size = self._most // 1_000_000
+            self._data.clear()
+            self.end(MachineError(self._machine, f"said more than {size} MB without an end"))
+            self._at_end()
+        await self._wait()
 
     async def room(self) -> None:
         """Returns when the reader has caught up, or nobody reads any more."""
@@ -152,11 +175,13 @@ class Tail:
 
     def __init__(self, limit: int = STDERR_TAIL) -> None:
         self._limit = limit
-        self._data = b""
+        self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        self._data = (self._data + data)[-self._limit :]
+        self._data += data
+        if len(self._data) > 2 * self._limit:  # not each time: that copies all of it
+            del self._data[: -self._limit]
 
     @property
     def text(self) -> str:
-        return self._data.decode(errors="replace")
+        return self._data[-self._limit :].decode(errors="replace")

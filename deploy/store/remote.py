@@ -7,9 +7,11 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deploy import answers
 from deploy.connection.base import Channel
 from deploy.errors import ConnectionLost, MachineError
 from deploy.store import packing
@@ -103,11 +105,9 @@ class RemoteStore:
         return Look(missing, outlines, channel, small=self._open_small is not None)
 
     def _outlines(self, reply: Mapping[str, Any]) -> dict[str, Outline]:
-        try:
+        with self._reading():
             rows = reply["outlines"].items()
             return {str(name): Outline.from_json(data) for name, data in rows}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MachineError(self.machine, f"its store spoke nonsense: {error}") from error
 
     async def send(
         self,
@@ -167,12 +167,13 @@ class RemoteStore:
         try:
             await self._say(channel, op="collect", keep=sorted(keep), agents=sorted(agents))
             reply = await self._hear(channel)
-            return Collected(
-                int(reply["trees"]),
-                int(reply["objects"]),
-                int(reply["bytes"]),
-                int(reply.get("agents", 0)),
-            )
+            with self._reading():
+                return Collected(
+                    int(reply["trees"]),
+                    int(reply["objects"]),
+                    int(reply["bytes"]),
+                    int(reply.get("agents", 0)),
+                )
         finally:
             await channel.close()
 
@@ -186,8 +187,9 @@ class RemoteStore:
             await self._say(channel, op="verify", repair=repair)
             while "checked" in (reply := await self._hear(channel)):
                 if on_progress is not None:
-                    on_progress(int(reply["checked"]))
-            return Verified.from_json(reply)
+                    on_progress(self._count(reply, "checked"))
+            with self._reading():
+                return Verified.from_json(reply)
         finally:
             await channel.close()
 
@@ -195,17 +197,20 @@ class RemoteStore:
         # Names first: mostly nothing lacks, and then no manifest needs to be sent.
         await self._say(channel, op="missing", trees=list(wanted))
         reply = await self._hear(channel)
-        trees = tuple(name for name in reply["trees"] if name in wanted)
+        with self._reading():
+            trees = tuple(name for name in reply["trees"] if name in wanted)
         if not trees:
-            return Missing((), {}, int(reply["free"]))
+            return Missing((), {}, self._count(reply, "free"))
         manifests = [wanted[name] for name in trees]
         await self._say(channel, op="offer")
         for piece in await asyncio.to_thread(lambda: list(encode(manifests))):
             await channel.write(piece)
         reply = await self._hear(channel)
         known = objects_of(manifests)
-        lacking = {digest: known[digest][0] for digest in reply["objects"] if digest in known}
-        return Missing(trees, lacking, int(reply["free"]))
+        with self._reading():
+            digests = [digest for digest in reply["objects"] if digest in known]
+        lacking = {digest: known[digest][0] for digest in digests}
+        return Missing(trees, lacking, self._count(reply, "free"))
 
     async def _packing_pays(self, channel: Channel, source: Objects, missing: Missing) -> bool:
         if missing.bytes < packing.LARGE:
@@ -258,7 +263,7 @@ class RemoteStore:
         self, channel: Channel, total: int, report: Callable[[int, int], None]
     ) -> None:
         while "received" in (reply := await self._hear(channel)):
-            report(min(int(reply["received"]), total), total)
+            report(min(self._count(reply, "received"), total), total)
 
     async def _say(self, channel: Channel, **request: Any) -> None:
         await channel.write(json.dumps(request).encode() + b"\n")
@@ -267,15 +272,17 @@ class RemoteStore:
         line = await channel.readline()
         if not line:
             raise ConnectionLost(self.machine, "its store hung up")
-        try:
-            reply = json.loads(line)
-        except ValueError as error:
-            raise MachineError(self.machine, f"its store spoke nonsense: {line[:200]!r}") from error
-        if not isinstance(reply, dict):
-            raise MachineError(self.machine, f"its store spoke nonsense: {line[:200]!r}")
+        reply = answers.parse(self.machine, line, "its store")
         if reply.get("ok") is False:
             raise self._failure(str(reply.get("code")), str(reply.get("error")))
         return reply
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return answers.reading(self.machine, "its store")
+
+    def _count(self, reply: Mapping[str, Any], name: str) -> int:
+        with self._reading():
+            return int(reply[name])
 
     def _failure(self, code: str, error: str) -> Exception:
         if code == "missing":

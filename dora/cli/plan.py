@@ -112,6 +112,7 @@ def show_plan(
 
 
 def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
+    was = prepared.rerouted
     return {
         "deployment": prepared.name,
         "changes": not prepared.plan.changes_nothing,
@@ -143,6 +144,7 @@ def plan_json(prepared: Prepared, found: Contact) -> dict[str, Any]:
                 "layer": it.layer,
                 **(_quality(it.quality) if it.layer == "zenoh" else {}),
                 **({"link": "direct"} if it.direct else {}),
+                **({"was": was[it.consumer, it.input]} if (it.consumer, it.input) in was else {}),
             }
             for it in prepared.wiring
         ],
@@ -170,7 +172,8 @@ def _needs(prepared: Prepared, machine: str) -> dict[str, int] | None:
 
 def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
     if prepared.plan.changes_nothing:
-        console.print(f"{prepared.name}: no change")
+        edges = " but the ways of edges" if prepared.rerouted else ""
+        console.print(f"{prepared.name}: no change{edges}")
     for row in prepared.plan.machines:
         changes = [it for it in row.changes if kept or it.action != "keep"]
         if changes:
@@ -192,7 +195,10 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
         for edge in prepared.wiring:
             said = [it for it in _quality(edge.quality).values() if it not in ("drop", "normal")]
             said += ["direct"] if edge.direct else []
-            how = f" [dim]{', '.join(said)}[/dim]" if said and edge.layer == "zenoh" else ""
+            said = said if edge.layer == "zenoh" else []
+            was = prepared.rerouted.get((edge.consumer, edge.input))
+            said += [f"[/dim][yellow]now {was}[/yellow][dim]"] if was else []
+            how = f" [dim]{', '.join(said)}[/dim]" if said else ""
             line = f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}"
             console.print(f"{escape(line)}{how}")
 

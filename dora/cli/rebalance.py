@@ -55,7 +55,7 @@ async def command(
     """Show what would go over the network if the nodes of FLOW, which runs, were placed anew.
 
     Traffic is what `output_rates` says, else what is measured now. With --yes the nodes move; only
-    those are started anew that move, or that speak to one that does in another way than before.
+    those are started anew. Those who speak to them keep their processes.
     """
     out = fleet.out
     dataflow = files.read_flow(flow, out)

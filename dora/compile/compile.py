@@ -19,7 +19,7 @@ from dora.compile import cores, dataplane, measures
 from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
 from dora.compile.replicas import Instance, instances, operator_counts
-from dora.compile.wiring import Edge, dialled, edges, inputs, layers_of, outputs
+from dora.compile.wiring import Edge, dialled, edges, inputs, is_read, layers_of, outputs
 from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
@@ -33,6 +33,8 @@ from dora.protocol.config import (
 )
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary, RouterSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import NodeWays, to_text, without_ways
 
 DEFAULT_START_TIMEOUT = 60.0  # seconds for a node to be ready; first starts compile their imports
 
@@ -121,6 +123,7 @@ def _machine(
         current=site.held,
     )
     units = []
+    ways: dict[str, NodeWays] = {}  # of nodes, replicas of which have the same
     reached = {node: dataplane.host_port(it) for node, it in router_of.items()}
     routed = any("zenoh" in layers_of(it.of.id, wiring) for it in nodes)
     if routed:
@@ -153,9 +156,9 @@ def _machine(
             state=f"{site.facts.root}/state/{name}",
             links=dataplane.links(router, [router_of[it] for it in dialled(node.id, wiring)]),
         )
+        ways[node.id] = NodeWays.of(config)
         health, checks = packaging.health(dataflow, node, site.facts)
-        shared = any("shm" in output.layers for output in config.outputs.values())
-        told, further = _told(config)
+        told, further = _told(without_ways(config))
         package = packaging.node(dataflow, node, site.machine, site.facts)
         units.append(
             _unit(
@@ -174,8 +177,10 @@ def _machine(
                 order=1,
                 rank=rank[node.id],
                 # Held by the supervisor, so that readers may come before their producer, and find
-                # it again after it was killed.
-                sockets=(Socket("shm", f"{instance.node.id}.shm", "seqpacket"),) if shared else (),
+                # it again after it was killed; also where there are none on this machine, yet.
+                sockets=(Socket("shm", f"{instance.node.id}.shm", "seqpacket"),)
+                if dataflow.layer != "zenoh" and is_read(node.id, wiring)
+                else (),
                 # A replica that is to go first works off what it was given.
                 stop=StopPolicy(term_after=STOP_REPLICA) if instance.replica else None,
                 realtime=_realtime(node),
@@ -189,7 +194,7 @@ def _machine(
                 lease=site.lease if node.deploy.moves else 0.0,
             )
         )
-    documents = {DOCUMENT: summary}
+    documents = {DOCUMENT: summary, WAYS: to_text(ways)}
     if site.machine.metrics is not None:
         documents[MEASURES] = measures.document()
     return MachineSpec(machine=site.machine.id, units=tuple(units), documents=documents)

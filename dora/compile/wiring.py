@@ -105,6 +105,11 @@ def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
     }
 
 
+def is_read(node: str, wiring: Iterable[Edge]) -> bool:
+    """Whether anybody outside its process reads an output of the node, wherever that is."""
+    return any(edge.producer == node and edge.layer != "memory" for edge in wiring)
+
+
 def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
     """The layers that a node needs at all."""
     return frozenset(edge.layer for edge in wiring if node in (edge.producer, edge.consumer))

@@ -11,7 +11,7 @@ from deploy.build import Workshop, build
 from deploy.deployment import Deployment, Files, PythonEnvironment
 from deploy.events import Building, Emit, ignore
 from deploy.facts import Facts
-from deploy.inventory import Inventory
+from deploy.inventory import Inventory, Machine
 from deploy.plan import Plan, plan
 from deploy.profile import Profile
 from deploy.secret import KEY as REFERENCE_KEY
@@ -23,6 +23,7 @@ from dora.compile.compile import Site, compile_dataflow
 from dora.compile.dataplane import AUTHORITY, CERTIFICATE, KEY, address_of, choose_ports
 from dora.compile.packaging import Closure
 from dora.compile.replicas import instances
+from dora.compile.rerouted import rerouted, ways_of
 from dora.compile.scheduling import not_allowed
 from dora.compile.secrets import Told, tell, with_secrets
 from dora.compile.wiring import Edge, crossing, edges
@@ -58,6 +59,7 @@ class Prepared:
     surveys: Mapping[str, Survey] = field(default_factory=dict)
     situation: Situation = field(default_factory=lambda: Situation({}, ()))  # of the placement
     gain: Gain | None = None  # of moving what runs
+    rerouted: Mapping[tuple[str, str], str] = field(default_factory=dict)  # see `dora.compile`
 
 
 async def prepare(
@@ -119,7 +121,7 @@ async def prepare(
     sites = {
         machine: Site(
             session.machine,
-            await asyncio.to_thread(_equipped, session, workshop, say),
+            await asyncio.to_thread(equipped, session.machine, session.facts, workshop, say),
             held_cores(current[machine], processes, summary),
             session.machine.lease if len(inventory.machines) > 1 else 0.0,
         )
@@ -155,6 +157,7 @@ async def prepare(
         placement=placement,
         situation=placed.situation,
         gain=placed.gain,
+        rerouted=rerouted(wiring, ways_of(current.values()), ways_of(profiles.values())),
         wiring=wiring,
         plan=plan(name, profiles, current, {machine: it.trees for machine, it in surveys.items()}),
         profiles=profiles,
@@ -268,15 +271,17 @@ def newest_summary(
         ) from error
 
 
-def _equipped(session: Session, workshop: Workshop, say: Callable[[str], None]) -> Facts:
+def equipped(
+    machine: Machine, facts: Facts, workshop: Workshop, say: Callable[[str], None]
+) -> Facts:
     """The machine as units will find it: with the Python that the inventory gives it. Raises
     BuildError for an archive that does not run there."""
-    archive = session.machine.python_archive
+    archive = machine.python_archive
     if archive is None:
-        return session.facts
+        return facts
     from deploy.build.interpreter import interpreter_tree, with_interpreter  # rarely needed
 
-    return with_interpreter(session.facts, interpreter_tree(archive, session.facts, workshop, say))
+    return with_interpreter(facts, interpreter_tree(archive, facts, workshop, say))
 
 
 async def _secrets(

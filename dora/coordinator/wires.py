@@ -13,6 +13,7 @@ from deploy.session import Session
 from dora.coordinator.contact import Contact
 from dora.coordinator.status import NodeStatus
 from dora.errors import DoraError
+from dora.protocol import ways
 from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary
 from dora.protocol.traffic import Traffic
@@ -129,13 +130,18 @@ def wire_of(
 
 
 def _config(profile: Profile | None, node: str, input: str) -> InputConfig | None:
-    units = () if profile is None else profile.units
-    for unit in units:
+    """None where the configuration is so long that it lies in a file, or of another version."""
+    if profile is None:
+        return None
+    for unit in profile.units:
         if unit.name == node and (text := unit.env.get(NODE_CONFIG)):
             try:
-                return NodeConfig.from_text(text).inputs.get(input)
+                config = NodeConfig.from_text(text)
+                told = ways.from_text(profile.documents.get(ways.DOCUMENT, "{}"))
             except ValueError:
-                return None  # so long that it lies in a file, or of another version
+                return None
+            found = told.get(config.node)
+            return (found.laid(config) if found else config).inputs.get(input)
     return None
 
 

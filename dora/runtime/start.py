@@ -18,6 +18,7 @@ from dora.participation import Participation, read_summary
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.runtime import RUNTIME_CONFIG, RuntimeConfig, read_runtime
 from dora.protocol.supervision import RELOAD_AT_START, notify_reloaded
+from dora.rewiring import WaysFile
 from dora.runtime.crew import Crew
 from dora.runtime.failure import told
 from dora.runtime.host import Host
@@ -51,7 +52,7 @@ def start_runtime() -> None:
 def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
     """The exit code. Raises ValueError or DoraError for what it cannot begin with."""
     patch_basic_config(node.node)
-    wiring = wire(node, runtime)
+    wiring = wire(WaysFile(node).read() or node, runtime)
     states = OperatorStates(node.node, node.state)
     mailbox = Mailbox()
     scheduler = Scheduler(runtime.scheduler, is_precious)
@@ -71,7 +72,9 @@ def run(node: NodeConfig, runtime: RuntimeConfig) -> int:
         for fault in faults:
             logger.error("%s", told(fault))
         return 1
-    part = Participation(wiring.outside, lasting=True, tell=reporting(crew, wiring))
+    part = Participation(
+        wiring.outside, lasting=True, tell=reporting(crew, wiring), rewired=wiring.follow
+    )
     failed = True
     try:
         exchange.outside = part.send

@@ -27,6 +27,15 @@ class Wiring:
     names: dict[Port, str]  # output -> its name behind `<node>/`
     inputs: dict[Port, InputConfig]
 
+    def follow(self, outside: NodeConfig) -> None:
+        """Notes by which ways messages come from outside now. From any thread."""
+        for name, readers in self.arrivals.items():
+            now = outside.inputs[name]
+            for port in readers:
+                self.inputs[port] = replace(
+                    self.inputs[port], layer=now.layer, cache=now.cache, at=now.at
+                )
+
 
 def wire(node: NodeConfig, runtime: RuntimeConfig) -> Wiring:
     """Raises ValueError when the two do not belong together."""

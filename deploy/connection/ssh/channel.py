@@ -36,7 +36,7 @@ class SshChannel:
         self.status: int | None = None
         self.stderr = stderr or Tail()
         self.gate = Gate()
-        self.inbox = Inbox(self._pause, self._resume)
+        self.inbox = Inbox(machine, self._pause, self._resume)
 
     def __repr__(self) -> str:
         what = f"`{self._command}`" if self._command is not None else "socket"

@@ -12,7 +12,7 @@ from deploy.connection.base import Channel, Completed
 from deploy.connection.ssh.channel import Feed, SshChannel
 from deploy.connection.ssh.library import asyncssh
 from deploy.connection.ssh.sessions import Sessions
-from deploy.connection.stream import Tail
+from deploy.connection.stream import STDERR_MOST, Tail
 from deploy.errors import ConnectionLost, MachineError
 from deploy.inventory import Machine
 
@@ -45,7 +45,7 @@ class SshConnection:
 
     async def run(self, argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Completed:
         command = shlex.join(argv)
-        stderr = Tail(10**9)
+        stderr = Tail(STDERR_MOST)
         channel = None
         try:
             async with asyncio.timeout(timeout):

@@ -157,7 +157,7 @@ class ShmLayer:
         self._readers.release_senders()
         if not self._reactor.stop():
             return
-        for dialer in self._dialers.values():
+        for dialer in list(self._dialers.values()):
             dialer.close()
         self._dialers.clear()
         self._readers.close()
@@ -174,7 +174,8 @@ class ShmLayer:
     def _meet_ourselves(self, route: str) -> None:
         """Waits until our own subscriptions of a route that we publish are connected: nobody else
         would wait for them, and the first message might be missed."""
-        dialers = [it for subscription, it in self._dialers.items() if subscription.route == route]
+        known = list(self._dialers.items())  # others may subscribe meanwhile
+        dialers = [it for subscription, it in known if subscription.route == route]
         with self._pool.lock:
             shared = self._readers.route(route)
         if not dialers or not shared.published:

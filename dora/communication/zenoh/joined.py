@@ -38,6 +38,10 @@ class Closings:
             self._open = False
             release(self._watch)
 
+    def undeclare(self) -> None:
+        """After `close`, where the session goes on."""
+        self._watch.undeclare()
+
     def _on_change(self, node: str, process: str, _: int, there: bool) -> None:
         base, index = node.rsplit(".", 1) if "." in node else (node, "")
         if base != self._node or not index.isdigit():

@@ -56,7 +56,7 @@ class ZenohLayer:
             named = f"{dataflow}/{replica_of or node}/{output}"
             sharing = SharedPublisher(self.session, named, replica, lambda: self._is_over())
         publisher = ZenohPublisher(self.session, route, priority, cache, sharing)
-        self._open.append(publisher)
+        self._keep(publisher)
         return publisher
 
     def subscribe(
@@ -109,8 +109,12 @@ class ZenohLayer:
             subscription = ReplicaSubscription(
                 self.session, route, share, queue_size, queue_policy, closings
             )
-        self._open.append(subscription)
+        self._keep(subscription)
         return subscription
+
+    def _keep(self, item: ZenohPublisher | ZenohSubscription | ReplicaSubscription) -> None:
+        self._open = [it for it in self._open if not it.closed]
+        self._open.append(item)
 
     def heed(self, is_over: Callable[[], bool]) -> None:
         """From now on nobody waits for replicas any more once `is_over`."""
@@ -120,6 +124,6 @@ class ZenohLayer:
         if self._closed:
             return
         self._closed = True
-        for item in self._open:
+        for item in list(self._open):
             item.shut()
         close_session(self.session)

@@ -82,9 +82,18 @@ class ZenohPublisher:
             self._put(b"", pack_closed(time.time_ns(), self._sender, self._number))
 
     def close(self) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        if self._shared is not None:
+            self._shared.close()
+            self._shared.undeclare()
+        with self._order:  # nobody is in the middle of a message
             self.shut()
             self._publisher.undeclare()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""

@@ -156,6 +156,12 @@ class ReplicaSubscription:
             token.undeclare()
             for subscriber in subscribers:
                 subscriber.undeclare()
+            if self._closings is not None:
+                self._closings.undeclare()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""

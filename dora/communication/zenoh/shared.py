@@ -82,7 +82,7 @@ class SharedPublisher:
         self._closed = False
         liveliness = session.liveliness()
         rest = route.split("/", 1)[1]
-        self._watches = [
+        self._watches: list[Any] = [
             hold(
                 session.declare_subscriber(
                     f"{self._dataflow}/@told/*/{sender}", direct(self._on_told)
@@ -130,6 +130,11 @@ class SharedPublisher:
             release(watch)
         if self._thread is not threading.current_thread():
             self._thread.join(PARTING)
+
+    def undeclare(self) -> None:
+        """After `close`, where the session goes on."""
+        for watch in self._watches:
+            watch.undeclare()
 
     def _linger(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

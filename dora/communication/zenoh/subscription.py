@@ -88,8 +88,13 @@ class ZenohSubscription:
         if not self._closed:
             self.shut()
             self._subscriber.undeclare()
-            if self._recovery is not None:
-                self._recovery.undeclare()
+            for watch in (self._recovery, self._closings):
+                if watch is not None:
+                    watch.undeclare()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def shut(self) -> None:
         """As `close`, for when the whole session goes."""

@@ -19,6 +19,8 @@ from dora.errors import DoraError
 from dora.placement.model import Assignment, Placement
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import from_text
 from dora.tracing import REQUIREMENTS
 from tests.dora.compile.test_dataplane import facts
 
@@ -43,14 +45,16 @@ nodes:
 """
 
 
-def compiled(tmp_path: Path, flow: str = FLOW, **changes: object):  # type: ignore[no-untyped-def]
+def compiled(  # type: ignore[no-untyped-def]
+    tmp_path: Path, flow: str = FLOW, *, plot: str = "b", **changes: object
+):
     (tmp_path / "nodes").mkdir(exist_ok=True)
     (tmp_path / "camera.py").write_text("import lens\n")
     (tmp_path / "lens.py").write_text("")
     script = "# /// script\n# dependencies = ['rich']\n# ///\n"
     (tmp_path / "nodes/plot.py").write_text(script)
     dataflow = loads(flow, directory=str(tmp_path)).dataflow
-    placement = Placement({"camera": Assignment("a", "named"), "plot": Assignment("b", "free")})
+    placement = Placement({"camera": Assignment("a", "named"), "plot": Assignment(plot, "free")})
     sites = {
         name: Site(Machine(name, f"10.0.0.{name}"), replace(facts(name), **changes))
         for name in ("a", "b")
@@ -110,6 +114,17 @@ def test_a_node_is_told_its_inputs_and_nothing_of_the_rest(tmp_path: Path) -> No
     summary = DataflowSummary.from_text(machine.documents[DOCUMENT])
     assert {"camera": "a", "plot": "b"} == {n: it.machine for n, it in summary.nodes.items()}
     assert frozenset({"plot"}) == summary.consumers("camera")
+
+
+def test_where_others_run_changes_no_unit(tmp_path: Path) -> None:
+    """Only by which way they are reached, which is told in a document."""
+    apart, together = compiled(tmp_path), compiled(tmp_path, plot="a")
+    camera = [it.machines["a"].units for it in (apart, together)]
+    assert camera[0][1].unit.fingerprint == camera[1][0].unit.fingerprint
+    assert [("zenoh",), ("shm",)] == [
+        from_text(it.machines["a"].documents[WAYS])["camera"].outputs["image"].layers
+        for it in (apart, together)
+    ]
 
 
 def test_a_further_node_changes_no_other_unit(tmp_path: Path) -> None:

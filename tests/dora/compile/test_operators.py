@@ -14,6 +14,8 @@ from dora.placement.model import Assignment, Placement
 from dora.protocol.config import NODE_CONFIG, NodeConfig
 from dora.protocol.dataflow import DataflowSummary, NodeSummary
 from dora.protocol.runtime import OperatorConfig, RuntimeConfig
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import from_text
 from tests.dora.compile.test_dataplane import facts
 
 FLOW = """\
@@ -73,7 +75,8 @@ def test_a_runtime_carries_its_operators(tmp_path: Path) -> None:
 
 def test_a_runtime_is_told_how_to_schedule(tmp_path: Path) -> None:
     """All that the flow file says of its operators; edges inside it go by memory."""
-    spec = runtime(compiled(tmp_path))
+    machine = compiled(tmp_path)
+    spec = runtime(machine)
     code = spec.sources["code"]
     assert isinstance(code, Files)
     content = code.entries[CONFIG]
@@ -100,6 +103,7 @@ def test_a_runtime_is_told_how_to_schedule(tmp_path: Path) -> None:
     )
     assert (1.0, True) == (again.deadline, filter.thread)
     config = NodeConfig.from_text(spec.unit.render(_values()).env[NODE_CONFIG])
+    config = from_text(machine.documents[WAYS])["rt"].laid(config)
     assert {"detect/image": "shm", "again/image": "shm", "filter/boxes": "memory"} == {
         name: it.layer for name, it in config.inputs.items()
     }

@@ -17,6 +17,8 @@ from dora.placement.model import Assignment, Placement
 from dora.placement.place import place
 from dora.protocol.config import NODE_CONFIG, REPLICA, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import from_text
 from tests.dora.compile.test_dataplane import facts
 
 FLOW = """\
@@ -106,9 +108,8 @@ def test_spread_replicas_speak_over_zenoh(tmp_path: Path) -> None:
     second, none = placement.of_unit("detect.2"), placement.of_unit("detect.3")
     assert (Assignment("b", "detect is spread over machines"), None) == (second, none)
     assert {"a", "b"} == crossing(wiring, placement.machines, placement.replicas)
-    camera = units(compiled(tmp_path, "{replicas: 2, spread: true}"))["camera"].unit
-    config = NodeConfig.from_text(camera.env[NODE_CONFIG].replace("$$", "$"))
-    assert config.outputs["image"].shared
+    machine = compiled(tmp_path, "{replicas: 2, spread: true}").machines["a"]
+    assert from_text(machine.documents[WAYS])["camera"].outputs["image"].shared
 
 
 def test_replicas_stay_where_they_are(tmp_path: Path) -> None:
