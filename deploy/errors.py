@@ -154,3 +154,7 @@ def _clock(since: float) -> str:
 
 class BuildError(DeployError):
     """A closure could not be built; nothing was sent to any machine."""
+
+
+class NoIndex(BuildError):
+    """The package index does not answer this laptop."""

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.addresses import without_logins
@@ -42,27 +42,51 @@ def python_tree(
     Raises BuildError, naming units, machine and platform.
     """
     asked = expand(environment)
-    minor = f"{facts.python_version[0]}.{facts.python_version[1]}"
-    _check_python(asked.pythons, facts, users)
+    check_python(asked.pythons, facts, users)
     if not asked.lines:
-        return workshop.keep(Files(f"python-{minor}", {}))
-    key = Key(
-        wheel_platform(facts),
-        minor,
-        tuple(map(without_logins, asked.lines)),
-        tuple(map(without_logins, asked.constraints)),
-        tuple(map(without_logins, asked.index_urls)),
-        tuple(sorted(map(plain_name, environment.build_from_source))),
-    )
+        return workshop.keep(Files(f"python-{_minor(facts)}", {}))
+    key = key_of(environment, asked, facts)
     try:
         pins = _pins(key, asked, environment.base, workshop, say)
         return _tree(key, pins, asked, environment.base, workshop, say)
     except BuildError as error:
         raise BuildError(
             f"Python packages of {', '.join(sorted(users))} for {facts.machine} "
-            f"({key.platform}, Python {minor}): {error.message}",
+            f"({key.platform}, Python {key.python}): {error.message}",
             hint=error.hint,
         ) from error
+
+
+def key_of(environment: PythonEnvironment, asked: Requirements, facts: Facts) -> Key:
+    """What the lock knows it by. Raises BuildError for a machine that there are no wheels for."""
+    return Key(
+        wheel_platform(facts),
+        _minor(facts),
+        tuple(map(without_logins, asked.lines)),
+        tuple(map(without_logins, asked.constraints)),
+        tuple(map(without_logins, asked.index_urls)),
+        tuple(sorted(map(plain_name, environment.build_from_source))),
+    )
+
+
+def _minor(facts: Facts) -> str:
+    return f"{facts.python_version[0]}.{facts.python_version[1]}"
+
+
+def preferred(locked: Mapping[Key, Pins]) -> list[str]:
+    """One version everywhere where that is possible, and no upgrade that nobody asked for."""
+    return [pin for pins in locked.values() for pin in pins if "==" in pin]
+
+
+def built_before(key: Key, pins: Pins, workshop: Workshop) -> Manifest | None:
+    """The tree that an earlier build made, if the cache still has it."""
+    return _noted(_note(key, pins, workshop), workshop)
+
+
+def _note(key: Key, pins: Pins, workshop: Workshop) -> Path:
+    made_of = [FORMAT, key.platform, key.python, {name: pins[name] for name in pins}]
+    what = canonical([*made_of, *([key.build_from_source] if key.build_from_source else [])])
+    return workshop.cache / "python" / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.json"
 
 
 def _pins(
@@ -72,9 +96,7 @@ def _pins(
     if key in locked:
         return locked[key]
     say(f"versions of {_called(key)} for {key.platform}")
-    # One version everywhere where that is possible, and no upgrade that nobody asked for.
-    prefer = [pin for pins in locked.values() for pin in pins if "==" in pin]
-    pins = resolver.compile_pins(key, asked, base, prefer)
+    pins = resolver.compile_pins(key, asked, base, preferred(locked))
     unknown = set(key.build_from_source) - {plain_name(re.split("[=@ ]", pin)[0]) for pin in pins}
     if unknown:
         raise BuildError(
@@ -94,9 +116,7 @@ def _tree(
     workshop: Workshop,
     say: Callable[[str], None],
 ) -> Manifest:
-    made_of = [FORMAT, key.platform, key.python, {name: pins[name] for name in pins}]
-    what = canonical([*made_of, *([key.build_from_source] if key.build_from_source else [])])
-    note = workshop.cache / "python" / f"{hashlib.sha256(what.encode()).hexdigest()[:40]}.json"
+    note = _note(key, pins, workshop)
     known = _noted(note, workshop)
     if known is not None:
         return known
@@ -127,7 +147,6 @@ def _tree(
 
 
 def _noted(note: Path, workshop: Workshop) -> Manifest | None:
-    """The tree that an earlier build made, if the cache still has it."""
     try:
         name = json.loads(note.read_text())["tree"]
         return workshop.kept.manifest(name)
@@ -135,7 +154,7 @@ def _noted(note: Path, workshop: Workshop) -> Manifest | None:
         return None  # never made, or swept with the cache: it is made again
 
 
-def _check_python(pythons: Sequence[tuple[str, str]], facts: Facts, users: Iterable[str]) -> None:
+def check_python(pythons: Sequence[tuple[str, str]], facts: Facts, users: Iterable[str]) -> None:
     """Raises BuildError unless the machine's Python is one that is asked for."""
     if not pythons:
         return

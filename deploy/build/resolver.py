@@ -16,15 +16,18 @@ from pathlib import Path
 from deploy.addresses import logins, without_logins
 from deploy.build.lock import Key, Pins
 from deploy.build.requirements import Requirements
-from deploy.errors import BuildError
+from deploy.errors import BuildError, NoIndex
 
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 OFFLINE = re.compile(r"failed to fetch|error sending request|connect|dns|timed out", re.IGNORECASE)
 
 
-def compile_pins(key: Key, asked: Requirements, base: Path, prefer: Iterable[str]) -> Pins:
+def compile_pins(
+    key: Key, asked: Requirements, base: Path, prefer: Iterable[str], *, offline: bool = False
+) -> Pins:
     """Chooses versions for a platform. `prefer` are pins to keep to where that is possible.
-    Raises BuildError with uv's own words."""
+    Raises BuildError with uv's own words, NoIndex if there is no way to the index; that is not
+    asked when `offline`, but only what uv has."""
     wheels = asked.wheels
     with tempfile.TemporaryDirectory(prefix="dora-") as folder:
         wanted = Path(folder, "requirements.in")
@@ -39,12 +42,23 @@ def compile_pins(key: Key, asked: Requirements, base: Path, prefer: Iterable[str
             key=key,
             urls=asked.index_urls,
             base=base,
+            offline=offline,
         )
         return parse_pins(pinned.read_text(), wheels)
 
 
-def install(key: Key, pins: Pins, asked: Requirements, base: Path, target: Path) -> None:
-    """Fetches and unpacks exactly `pins` into `target`. Raises BuildError with uv's own words."""
+def install(
+    key: Key,
+    pins: Pins,
+    asked: Requirements,
+    base: Path,
+    target: Path,
+    *,
+    dry: bool = False,
+    offline: bool = False,
+) -> None:
+    """Fetches and unpacks exactly `pins` into `target`; when `dry`, only finds out whether it
+    could. Raises BuildError and NoIndex as `compile_pins`."""
     places = {
         **{name: str(path) for name, path in asked.wheels.items()},
         **logins([*asked.lines, *asked.constraints]),
@@ -54,10 +68,14 @@ def install(key: Key, pins: Pins, asked: Requirements, base: Path, target: Path)
         pinned.write_text("".join(_pin_line(name, pins[name], places) for name in sorted(pins)))
         _run(
             ["install", "--quiet", "--no-deps", "--require-hashes", "--link-mode", "copy"],
-            ["--no-compile-bytecode", "--target", target, "--requirement", pinned],
+            [
+                *("--no-compile-bytecode", "--target", target, "--requirement", pinned),
+                *(["--dry-run"] if dry else []),
+            ],
             key=key,
             urls=asked.index_urls,
             base=base,
+            offline=offline,
         )
 
 
@@ -88,6 +106,7 @@ def _run(
     key: Key,
     urls: Sequence[str],
     base: Path,
+    offline: bool,
 ) -> None:
     import uv  # rarely needed: what was locked and fetched before is known
 
@@ -95,6 +114,7 @@ def _run(
     which = ["--python-platform", key.platform, "--python-version", key.python]
     which += ["--only-binary", ":all:"] if key.build_from_source else ["--no-build"]
     which += [f"--no-binary={name}" for name in key.build_from_source]
+    which += ["--offline"] if offline else []
     command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable]
     done = subprocess.run(
         [*command, *arguments],
@@ -110,7 +130,8 @@ def _run(
     if done.returncode == 0:
         return
     told = done.stderr.strip() or f"uv ended with {done.returncode}"
-    raise BuildError(without_logins(_in_users_words(told, key)), hint=_hint(told))
+    kind = NoIndex if not offline and _is_offline(told) else BuildError
+    raise kind(without_logins(_in_users_words(told, key)), hint=_hint(told))
 
 
 def _in_users_words(told: str, key: Key) -> str:
@@ -124,8 +145,12 @@ def _in_users_words(told: str, key: Key) -> str:
     return re.sub(r"`?[^\s`]+/requirements\.in`?(\s+at\s+position \d+)?", "the requirements", told)
 
 
+def _is_offline(told: str) -> bool:
+    return "No solution" not in told and OFFLINE.search(told) is not None
+
+
 def _hint(told: str) -> str | None:
-    if "No solution" not in told and OFFLINE.search(told):
+    if _is_offline(told):
         return "is there a way to the package index? Environments built before need none"
     if "wheel" in told:
         return (

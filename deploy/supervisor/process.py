@@ -22,8 +22,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from deploy.supervisor import listening
 from deploy.supervisor.cgroups import ENTER, Groups
 from deploy.supervisor.environment import DEFAULT_PATH, base_environment
 from deploy.supervisor.files import remove
@@ -49,25 +50,6 @@ parent = int(sys.argv[1])
 ctypes.CDLL(None, use_errno=True).prctl(1, 9)
 if os.getppid() != parent:
     sys.exit(1)
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
-# Put before the command of a unit with sockets: moves the descriptors named in its first argument
-# to 3, 4, ... and says to which process they are given; every later exec keeps the pid. A shell
-# cannot do this: dash knows descriptors up to 9 only, and ours have any number. Nor can a
-# `preexec_fn`: it may wait for ever for a lock that a thread held when the process was forked. This
-# takes about 15 ms. Python ignores two signals, and what is ignored stays so after an exec.
-LISTEN = """
-import fcntl, os, signal, sys
-given = [int(number) for number in sys.argv[1].split(",")]
-aside = [fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, 3 + len(given)) for n in given]
-for number in given:
-    os.close(number)
-for place, number in enumerate(aside, 3):
-    os.dup2(number, place)
-os.environ["LISTEN_PID"] = str(os.getpid())
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -128,28 +110,37 @@ class Processes:
         environment = self.environment(key, unit, restarts)
         environment["DEPLOY_RETURNS"] = "never" if returns is None else f"{returns:g}"
         argv = self.command(unit, environment, cores)
-        if sockets:
-            given = ",".join(map(str, sockets))
-            argv = [sys.executable, "-I", "-S", "-c", LISTEN, given, *argv]
-        argv = [*self._entrance(key, unit), *argv]
+        entrance = self._entrance(key, unit)
         cwd = private(Path(unit.cwd))
         if unit.links is not None:
             link_tree(self.layout.store, self.layout.tree(unit.links), cwd)
         self._make_control(key)
         output = self._logs.open(key, unit)
         try:
-            child = subprocess.Popen(
-                argv,
-                cwd=str(cwd),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=sockets,
-            )
+            child: Union[int, subprocess.Popen[bytes]]
+            if sockets:
+                child = listening.start(
+                    entrance,
+                    argv,
+                    cwd=str(cwd),
+                    environment=environment,
+                    output=output,
+                    sockets=sockets,
+                )
+            else:
+                child = subprocess.Popen(
+                    [*entrance, *argv],
+                    cwd=str(cwd),
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
         finally:
             os.close(output)
+        if isinstance(child, int):
+            return child, start_time(child) or 0
         self._children[child.pid] = child
         return child.pid, start_time(child.pid) or 0
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.events import ignore
+from dora.cli import files
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, on_fleet
 from dora.coordinator.doctor.diagnose import Diagnosis, diagnose
-from dora.coordinator.doctor.evidence import Evidence, Link, Look
+from dora.coordinator.doctor.evidence import Evidence, Link, Look, Supply
 from dora.coordinator.doctor.finding import Finding, Severity
 from dora.coordinator.doctor.gather import gather
 
@@ -20,17 +21,20 @@ COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "di
 
 
 @click.command("doctor")
+@click.argument("flow", required=False, type=click.Path(exists=True, dir_okay=False))
 @exiting
 @on_fleet
-async def command(fleet: Fleet) -> Exit:
+async def command(fleet: Fleet, flow: str | None) -> Exit:
     """Examine all machines: what keeps dataflows from running, or will, and what to do about it.
 
-    Machines try to reach each other's data plane, too. Nothing is changed. Exit code 0 without
-    errors, 4 if a machine does not answer, else 1.
+    Machines try to reach each other's data plane, and the Python packages that nodes need are
+    looked for: those of FLOW, where it may run, else what every node needs. Nothing is changed.
+    Exit code 0 without errors, 4 if a machine does not answer, else 1.
     """
     out = fleet.out
+    dataflow = None if flow is None else files.read_flow(flow, out)
     async with fleet.contact(emit=ignore) as found:  # who does not answer is a finding here
-        evidence = await gather(fleet.inventory, fleet.machines, found)
+        evidence = await gather(fleet.inventory, fleet.machines, found, dataflow)
         diagnosis = diagnose(evidence)
         out.result(_json(evidence, diagnosis), lambda it: _text(it, evidence, diagnosis))
         if found.required_unreachable:
@@ -46,6 +50,7 @@ def _json(evidence: Evidence, diagnosis: Diagnosis) -> dict[str, Any]:
                 "answers": name in evidence.looks,
                 "findings": [_finding(it) for it in findings],
                 **(_seen(evidence.looks[name]) if name in evidence.looks else {}),
+                "packages": [_supply(it) for it in evidence.supplies.get(name, ())],
             }
             for name, findings in diagnosis.machines.items()
         },
@@ -73,6 +78,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "problem": finding.problem,
         "remedy": finding.remedy,
     }
+
+
+def _supply(supply: Supply) -> dict[str, Any]:
+    return {"nodes": list(supply.nodes), "from": supply.origin}
 
 
 def _link(link: Link) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class Failover:
         return self._machines[machine].in_step
 
     @property
+    def places(self) -> dict[str, str]:
+        """Where the nodes that may move are, as far as it is known."""
+        return {node: name for name, it in self._machines.items() for node in it.moving}
+
+    @property
     def bars(self) -> Bars:
         """For every placement from now on, whoever asks for it."""
         lost = {name: it for name, it in self._machines.items() if it.lost}
@@ -119,8 +124,15 @@ class Failover:
     ) -> None:
         """The state of a unit, as its machine tells it."""
         it = self._machines.get(machine)
-        if it is None or node not in it.moving:
+        if it is None or node not in self.places:
             return
+        if node not in it.moving:
+            # Only a machine in step: one that returns may tell of what it has to give up.
+            if state != "running" or not it.in_step or self._under_way is not None:
+                return
+            for other in self._machines.values():
+                other.moving -= {node}
+            it.moving |= {node}  # somebody else had it moved: rolled back, or deployed
         seen = self._nodes.setdefault((machine, node), _Node())
         if seen.count is not None and restarts > seen.count:
             seen.restarts = [then for then in seen.restarts if then > now - WINDOW]

@@ -11,7 +11,7 @@ from deploy.build import Workshop, build
 from deploy.deployment import Deployment, Files, PythonEnvironment
 from deploy.events import Building, Emit, ignore
 from deploy.facts import Facts
-from deploy.inventory import Inventory
+from deploy.inventory import Inventory, Machine
 from deploy.plan import Plan, plan
 from deploy.profile import Profile
 from deploy.secret import KEY as REFERENCE_KEY
@@ -121,7 +121,7 @@ async def prepare(
     sites = {
         machine: Site(
             session.machine,
-            await asyncio.to_thread(_equipped, session, workshop, say),
+            await asyncio.to_thread(equipped, session.machine, session.facts, workshop, say),
             held_cores(current[machine], processes, summary),
             session.machine.lease if len(inventory.machines) > 1 else 0.0,
         )
@@ -271,15 +271,17 @@ def newest_summary(
         ) from error
 
 
-def _equipped(session: Session, workshop: Workshop, say: Callable[[str], None]) -> Facts:
+def equipped(
+    machine: Machine, facts: Facts, workshop: Workshop, say: Callable[[str], None]
+) -> Facts:
     """The machine as units will find it: with the Python that the inventory gives it. Raises
     BuildError for an archive that does not run there."""
-    archive = session.machine.python_archive
+    archive = machine.python_archive
     if archive is None:
-        return session.facts
+        return facts
     from deploy.build.interpreter import interpreter_tree, with_interpreter  # rarely needed
 
-    return with_interpreter(session.facts, interpreter_tree(archive, session.facts, workshop, say))
+    return with_interpreter(facts, interpreter_tree(archive, facts, workshop, say))
 
 
 async def _secrets(

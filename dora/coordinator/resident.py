@@ -255,7 +255,7 @@ class Resident:
         if first or not all(row.up_to_date for row in prepared.plan.machines):
             self._listener.planned(prepared, found)
         after = movable(dataflow, prepared.placement.machines)
-        moves = moved(self._moving, after)
+        moves = moved({**self._moving, **failover.places}, after)
         note = noted(moves, why)
         try:
             if why and all(row.up_to_date for row in prepared.plan.machines):

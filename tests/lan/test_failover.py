@@ -39,6 +39,8 @@ from dora import Node
 for event in Node():
     if event["type"] == "INPUT":
         print(event["metadata"]["by"], event["metadata"]["number"], flush=True)
+    else:
+        print("told", event["type"], event.get("id"), flush=True)
 """
 FLOW = """
 nodes:
@@ -55,7 +57,7 @@ nodes:
   - id: show
     path: show.py
     deploy: {machine: base}
-    inputs: {boxes: detector/boxes}
+    inputs: {boxes: {source: detector/boxes, input_timeout: 2s}}
   - id: lamp
     path: lamp.py
     deploy: {machine: drone}
@@ -126,7 +128,8 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
 ) -> None:
     """Cut off, it ends by itself before another robot begins; back again, the first starts nothing
     of it; off for good, the next takes over, and booted it waits to be told. Nodes elsewhere keep
-    their processes. Without a coordinator it ends, and what does not move runs on."""
+    their processes, and hear by their timeouts. A rollback takes it back, and it is moved from
+    there again. Without a coordinator it ends, and what does not move runs on."""
     flow = write_flow(
         tmp_path / "seeing",
         {"camera.py": CAMERA, "detector.py": DETECTOR, "show.py": SHOW, "lamp.py": LAMP},
@@ -135,8 +138,11 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
     flow = flow.rename(flow.with_name("seeing.yml"))
     coordinator, detectors = Coordinator(fleet, flow), Detectors(lan)
 
+    def shown() -> list[str]:
+        return [line for line in coordinator.lines("show") if line.startswith("robot")]
+
     def seen_by(i: int) -> bool:
-        return bool(shown := coordinator.lines("show")) and shown[-1].startswith(f"robot{i} ")
+        return bool(lines := shown()) and lines[-1].startswith(f"robot{i} ")
 
     def deployed(machine: str) -> list[str]:
         rows = fleet.json("status")["nodes"]
@@ -157,11 +163,20 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
         assert row["moved"].startswith("from rover: lost since 20")
         newest = fleet.json("generations", "seeing", code=4)["revisions"][0]
         assert newest["note"].startswith("moved detector rover -> drone; rover was not heard")
+        events = [line for line in coordinator.lines("show") if line.startswith("told")]
+        assert ["told INPUT_CLOSED boxes", "told INPUT_RECOVERED boxes"] == events
 
         lan.heal(ROVER)
         wait_until(lambda: coordinator.says("rover is back"), "the rover to be heard")
         wait_until(lambda: deployed("rover") == [], "the rover to learn it")
         assert frozenset({DRONE}) == detectors.on
+
+        fleet.dora("rollback", "seeing")
+        wait_until(lambda: seen_by(ROVER), "the rover sees as before")
+        lan.cut(ROVER)
+        wait_until(lambda: seen_by(DRONE), "what was taken back is moved again")
+        lan.heal(ROVER)
+        wait_until(lambda: deployed("rover") == [], "the rover to learn it again")
 
         lan.power_off(DRONE)
         wait_until(lambda: seen_by(ROVER), "the rover sees again")
@@ -173,7 +188,7 @@ def test_what_may_move_outlives_its_machine_and_never_runs_twice(
         lan.start_sshd(DRONE)
         wait_until(lambda: coordinator.says("drone is back"), "the drone to be heard")
         wait_until(lambda: deployed("drone") == ["lamp"], "the drone to learn it")
-        numbers = [line.split()[1] for line in coordinator.lines("show")]
+        numbers = [line.split()[1] for line in shown()]
         assert len(set(numbers)) == len(numbers)
 
         coordinator.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dora.coordinator.doctor import fleet
+from dora.coordinator.doctor import fleet, wheels
 from dora.coordinator.doctor.condition import condition
 from dora.coordinator.doctor.evidence import Evidence
 from dora.coordinator.doctor.finding import Finding, error, worst_first
@@ -33,7 +33,12 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     machines = {
         machine.id: worst_first(_of_machine(evidence, machine.id)) for machine in evidence.machines
     }
-    return Diagnosis(machines, worst_first(fleet.inventory(evidence)))
+    return Diagnosis(machines, worst_first(_of_all(evidence)))
+
+
+def _of_all(evidence: Evidence) -> Iterator[Finding]:
+    yield from fleet.inventory(evidence)
+    yield from wheels.of_laptop(evidence)
 
 
 def _of_machine(evidence: Evidence, name: str) -> Iterator[Finding]:
@@ -46,6 +51,7 @@ def _of_machine(evidence: Evidence, name: str) -> Iterator[Finding]:
     yield from fitness(look)
     yield from condition(look)
     yield from fleet.links(evidence, name)
+    yield from wheels.of_machine(evidence, name)
     if look.port is None and not look.routers and len(evidence.looks) > 1:
         yield error(
             "port",

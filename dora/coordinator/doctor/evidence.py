@@ -85,6 +85,18 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Supply:
+    """Python packages that nodes need on one machine: where they would come from (see
+    `deploy.build.available`), or why they cannot be had. `no_index`: nobody could be asked."""
+
+    nodes: tuple[str, ...]
+    origin: str | None = None
+    problem: str = ""
+    hint: str | None = None
+    no_index: bool = False
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All of it. `failed` are machines that answered and could not be looked at."""
 
@@ -93,3 +105,4 @@ class Evidence:
     looks: Mapping[str, Look] = field(default_factory=dict)
     unreachable: Mapping[str, MachineError] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
+    supplies: Mapping[str, tuple[Supply, ...]] = field(default_factory=dict)  # by machine

@@ -18,12 +18,20 @@ from deploy.session import Session
 from dora.compile.dataplane import address_of, router_port
 from dora.coordinator.contact import Contact
 from dora.coordinator.doctor.evidence import Evidence, Link, Look, Query
+from dora.coordinator.doctor.supply import supplies
 from dora.coordinator.onlooker import Onlooker, onlooker
 from dora.coordinator.status import holds_of, locks_of
+from dora.dataflow.model import Dataflow
 
 
-async def gather(inventory: Inventory, machines: tuple[Machine, ...], found: Contact) -> Evidence:
-    """All that the checks want to know of `machines`, of which `found` has reached some."""
+async def gather(
+    inventory: Inventory,
+    machines: tuple[Machine, ...],
+    found: Contact,
+    dataflow: Dataflow | None = None,
+) -> Evidence:
+    """All that the checks want to know of `machines`, of which `found` has reached some; whether
+    they can run `dataflow`, if there is one."""
     looks: dict[str, Look] = {}
     onlookers: dict[str, Onlooker] = {}
     unreachable = dict(found.unreachable)
@@ -39,8 +47,9 @@ async def gather(inventory: Inventory, machines: tuple[Machine, ...], found: Con
 
         await asyncio.gather(*(look(name, it) for name, it in found.sessions.items()))
         links = await _links(looks, onlookers, unreachable)
-    order = [machine.id for machine in machines if machine.id in looks]
-    return Evidence(inventory, machines, {name: looks[name] for name in order}, unreachable, links)
+    seen = {machine.id: looks[machine.id] for machine in machines if machine.id in looks}
+    wheels = await supplies(seen, dataflow)
+    return Evidence(inventory, machines, seen, unreachable, links, wheels)
 
 
 async def _look(session: Session, at: Onlooker) -> Look:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from deploy.unit import RestartPolicy, StopPolicy
 from tests.deploy.supervisor.machine import POLITE, READY, Machine, alive, until, variable
@@ -27,6 +30,24 @@ def test_it_starts_detached_once_and_leaves_when_there_is_nothing_to_do(machine:
     until(lambda: not machine.layout.run.exists(), "an empty run")
     assert not machine.layout.documents("flow").exists()
     assert machine.layout.generations("flow").joinpath("1.json").exists()
+
+
+def test_what_it_needs_in_run_is_not_cleaned_up(machine: Machine) -> None:
+    """A supervisor holds the folder, also once it was replaced in place, as systemd-tmpfiles leaves
+    locked folders of /tmp alone; the next one can have it."""
+    machine.start()
+    machine.activate(machine.sleeper("a"))
+    folder = os.open(machine.layout.run, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for number in (2, 3):
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert machine.ask("upgrade", agent=machine.ask("hello")["agent"])["ok"]
+            until(lambda n=number: machine.supervisor_log().count("is up (pid") == n, "the next")
+        machine.kill()
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(folder)
 
 
 def test_a_supervisor_that_was_just_found_waits_for_work(machine: Machine) -> None:

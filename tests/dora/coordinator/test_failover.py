@@ -227,3 +227,34 @@ def test_what_nodes_say_on_machines_that_they_left_does_not_count() -> None:
     history.told("failed", on="elsewhere")
     history.failover.told("rover", "camera", "failed", 0, "no lens", history.now)
     assert None is history.decide()
+
+
+def test_a_node_that_somebody_else_moved_is_watched_where_it_runs() -> None:
+    """A rollback, or a deployment from another laptop: what counts is what machines tell."""
+    history = History()
+    history.wait(5, *BOTH)
+    history.told("running", on="base")
+    assert {"detector": "base"} == history.failover.places
+    history.wait(GRACE + 1, "base")
+    assert None is history.decide()
+    history.wait(5, *BOTH)
+    history.deployed(BOTH, "base")
+    history.told("running", on="rover")
+    history.wait(GRACE + 1, "base")
+    assert ("rover was not heard for 30 s; it had detector",) == history.decide()
+    assert {"detector"} == set(history.bars)
+
+
+def test_a_machine_that_has_missed_a_deployment_does_not_say_where_nodes_are() -> None:
+    """What it runs it is about to give up; nor does one on which a node is tried just now."""
+    history = History()
+    history.deployed({"base"}, "base")
+    history.told("running", on="rover")
+    assert {"detector": "base"} == history.failover.places
+    history.deployed(BOTH, "base")
+    history.failover.began(BOTH)
+    history.told("running", on="rover")
+    assert {"detector": "base"} == history.failover.places
+    history.failover.ended(BOTH, history.now)
+    history.told("stopped", on="rover")
+    assert {"detector": "base"} == history.failover.places

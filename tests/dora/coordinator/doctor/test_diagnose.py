@@ -12,7 +12,7 @@ from deploy.errors import ConnectionFailed, MachineError
 from deploy.facts import Installed
 from deploy.inventory import Machine, loads
 from dora.coordinator.doctor.diagnose import diagnose
-from dora.coordinator.doctor.evidence import Evidence, Link, Look, Query
+from dora.coordinator.doctor.evidence import Evidence, Link, Look, Query, Supply
 from dora.coordinator.doctor.finding import Severity
 from dora.coordinator.onlooker import Clock, Reached
 from tests.dora.compile.test_dataplane import facts
@@ -227,3 +227,35 @@ def test_a_machine_without_a_free_port() -> None:
     """Only where there is another one to speak to."""
     assert [("port", "error")] == told(evidence(look("a", port=None), look("b")))
     assert [] == told(evidence(look("a", port=None)))
+
+
+NO_WHEEL = Supply(("arm",), problem="no wheel for riscv64\n  but others", hint="another version")
+NO_INDEX = Supply(("dora",), problem="failed to fetch", no_index=True)
+
+
+def supplied(**machines: Supply) -> Evidence:
+    return evidence(look("a"), look("b"), supplies={name: (it,) for name, it in machines.items()})
+
+
+def test_packages_that_are_not_to_be_had_are_an_error_where_the_node_has_to_run() -> None:
+    """Where another machine can run it, a warning; what every node needs is always an error."""
+    assert [] == told(supplied(a=Supply(("arm",), "index")))
+    assert [("wheels", "error")] == told(supplied(a=NO_WHEEL))
+    assert [("wheels", "error")] == told(supplied(a=NO_WHEEL, b=NO_WHEEL))
+    both = supplied(a=NO_WHEEL, b=Supply(("arm", "dora"), "built"))
+    assert ([("wheels", "warning")], []) == (told(both), told(both, "b"))
+    library = replace(NO_WHEEL, nodes=("dora",))
+    assert [("wheels", "error")] == told(supplied(a=library, b=Supply(("dora",), "index")))
+    (finding,) = diagnose(supplied(a=NO_WHEEL)).machines["a"]
+    assert finding.problem.startswith("packages of arm are not to be had for ")
+    assert finding.problem.endswith(": no wheel for riscv64 but others")
+    assert "another version" == finding.remedy
+
+
+def test_a_laptop_without_internet_is_one_finding_of_the_whole() -> None:
+    """An error if packages have to be fetched, else good to know; machines are not blamed."""
+    (finding,) = diagnose(supplied(a=NO_INDEX, b=NO_INDEX)).all
+    assert ("index", Severity.ERROR) == (finding.check, finding.severity)
+    assert "what a, b need was never fetched: failed to fetch" in finding.problem
+    (finding,) = diagnose(supplied(a=Supply(("dora",), "fetched"))).all
+    assert ("index", Severity.NOTE) == (finding.check, finding.severity)
