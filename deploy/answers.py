@@ -18,18 +18,23 @@ from deploy.malformed import SURPRISES
 
 Check = Callable[[Any], bool]
 
-# Operation -> what is not optional in its answer.
+# Operation -> what is in its answer for sure.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "status": ("units",),
-    "lease": ("mark", "lease", "holder"),
+    "lease": ("mark",),
     "activate": ("number",),
-    "revert": ("number",),
-    "generation": ("generation",),
-    "generations": ("generations", "current"),
+    "generations": ("generations",),
     "deployments": ("deployments",),
     "holds": ("holds",),
     "prune": ("removed", "closure"),
     "stop": ("stopped",),
+}
+# The same, where it may be null.
+NULLABLE: Mapping[str, tuple[str, ...]] = {
+    "lease": ("lease", "holder"),
+    "revert": ("number",),
+    "generation": ("generation",),
+    "generations": ("current",),
 }
 
 
@@ -59,11 +64,12 @@ def reading(machine: str, who: str) -> Iterator[None]:
 def check(machine: str, op: str, answer: Mapping[str, Any]) -> None:
     """Raises MachineError unless this can be an answer to `op`, or a refusal."""
     refused = answer.get("ok") is False
-    lacking = [] if refused else [name for name in NEEDED.get(op, ()) if name not in answer]
+    lacking = [name for name in NEEDED.get(op, ()) if answer.get(name) is None]
+    lacking += [name for name in NULLABLE.get(op, ()) if name not in answer]
     fields = REFUSED if refused else FIELDS
     wrong = [name for name, fits in fields.items() if name in answer and not fits(answer[name])]
-    if lacking or wrong:
-        what = f"without {lacking[0]!r}" if lacking else f"with a {wrong[0]!r} that cannot be"
+    if wrong or (lacking and not refused):
+        what = f"with a {wrong[0]!r} that cannot be" if wrong else f"without {lacking[0]!r}"
         raise MachineError(
             machine,
             f"its supervisor's answer to {op!r} makes no sense: it came {what}",

@@ -197,6 +197,7 @@ class Work:
         if lease_of(wanted) is not None:
             mark = {"mark": (await session.request("lease", deployment=self._name))["mark"]}
         self._touched.add(row.machine)
+        self._trials[row.machine] = time.time() + self._timeout  # from here on it may have begun
         try:
             reply = await session.request(
                 "activate",
@@ -209,13 +210,17 @@ class Work:
                 note=self._options.note,
                 **mark,
             )
-        except ConnectionLost as error:
-            self._trials[row.machine] = time.time() + self._timeout  # it may have begun
+        except (Refused, LockHeld, UpdatesHeld):
+            del self._trials[row.machine]
+            raise
+        except MachineError as error:
             self._unknown(row, error.reason)
             raise
         result.generation, result.previous = int(reply["number"]), reply.get("previous")
         if reply.get("pending") is not None:
             self._trials[row.machine] = time.time() + self._timeout
+        else:
+            del self._trials[row.machine]
         changes = (tuple(reply.get(key, ())) for key in ("started", "restarted", "stopped", "kept"))
         self._emit(Activated(row.machine, result.generation, *changes))
 

@@ -21,6 +21,7 @@ Run = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]
 
 WITHIN = 30.0  # seconds for one command
 DAEMONS = ("cron", "crond")
+NO_TABLE = ("no crontab", "no such file")  # of cron and cronie, of busybox
 DAEMON_PIDS = ("run/crond.pid", "run/cron.pid")
 
 
@@ -194,7 +195,10 @@ class Cron:
         self._system = root
 
     def enabled(self) -> bool:
-        table = self._table()
+        try:
+            table = self._table()
+        except Impossible:
+            return False
         there = autostart.crontab_without(table, self._job) != table
         return there and _runs(self._system, DAEMONS, DAEMON_PIDS)
 
@@ -219,10 +223,13 @@ class Cron:
         return self._write(table, autostart.crontab_without(table, self._job))
 
     def _table(self) -> str:
-        """ "" where there is none, or we may have none."""
+        """ "" where there is none. Raises Impossible where it cannot be read: what is written
+        replaces all of it, and the user's own lines are not ours to lose."""
         if not _has("crontab"):
             return ""
         done = self._run(["crontab", "-l"], "")
+        if done.returncode != 0 and not any(it in done.stderr.lower() for it in NO_TABLE):
+            _done(done, ["crontab"])
         return done.stdout if done.returncode == 0 else ""
 
     def _write(self, before: str, after: str) -> bool:

@@ -30,7 +30,7 @@ from deploy.supervisor.key import Key
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import AGENT_HASH, Layout
 from deploy.supervisor.leasing import Leasing
-from deploy.supervisor.lockfile import try_lock, unlock
+from deploy.supervisor.lockfile import keep_folder, try_lock, unlock
 from deploy.supervisor.locks import Locks
 from deploy.supervisor.metrics import Metrics
 from deploy.supervisor.operations import GRACE, Operations
@@ -106,6 +106,7 @@ class Daemon:
                 return 0  # another one runs
         self._lock = lock
         os.set_inheritable(lock, False)
+        kept = keep_folder(self.layout)
         for folder in (self.layout.deployments, self.layout.root / "secrets", self.layout.run):
             files.sweep(folder)
         loop = asyncio.get_running_loop()
@@ -160,6 +161,7 @@ class Daemon:
         if self._idle:
             log.info("nothing is deployed and nobody is connected: leaving")
             _empty(self.layout)
+        os.close(kept)
         unlock(self.layout, lock)
         return 0
 

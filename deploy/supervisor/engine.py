@@ -181,7 +181,10 @@ class Engine:
         except asyncio.TimeoutError:  # noqa: UP041  # another class before 3.11
             return None
         finally:
-            self._reloads.pop(key, None)
+            waiting = self._reloads.get(key, [])
+            waiting.remove(answer)  # others may have asked since
+            if not waiting:
+                self._reloads.pop(key, None)
 
     def renew(self, deployment: str, age: float) -> None:
         """Somebody has answered what this machine said `age` seconds ago (see `lease`)."""

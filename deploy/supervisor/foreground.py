@@ -7,6 +7,7 @@ detached supervisor, without socket, journal and generations.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Type, Union
@@ -17,7 +18,7 @@ from deploy.supervisor.engine import Engine
 from deploy.supervisor.files import remove
 from deploy.supervisor.key import Key
 from deploy.supervisor.layout import Layout
-from deploy.supervisor.lockfile import try_lock, unlock
+from deploy.supervisor.lockfile import keep_folder, try_lock, unlock
 from deploy.supervisor.logs import Follower
 from deploy.supervisor.secrets import Secrets
 from deploy.supervisor.slot import State
@@ -66,6 +67,7 @@ class Foreground:
         if lock is None:
             raise AlreadyRunning(f"a supervisor works on {self.layout.root} already")
         self._lock = lock
+        self._kept = keep_folder(self.layout)
         self._deployments = Deployments(self.layout)
         self._engine = Engine(self.layout, mortal=True, on_change=self._changed)
         self._pump = asyncio.ensure_future(self._follow())
@@ -89,6 +91,7 @@ class Foreground:
             for name in names:
                 self._deployments.clear(name)
             remove(self.layout.updates)
+            os.close(self._kept)
             unlock(self.layout, self._lock)
 
     def activate(

@@ -27,6 +27,18 @@ def try_lock(layout: Layout) -> Optional[int]:
     return None
 
 
+def keep_folder(layout: Layout) -> int:
+    """A descriptor that keeps `run` from being cleaned up for as long as it is open: it may be in
+    /tmp, where systemd-tmpfiles removes what nobody has touched for days, but for folders that
+    somebody has locked. Raises OSError."""
+    folder = os.open(str(layout.run), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # it is being cleaned in this moment, and looked at again by nobody for a day
+    return folder
+
+
 def unlock(layout: Layout, lock: int) -> None:
     """Removes the file, and `run` when it is empty."""
     remove(layout.lock)

@@ -97,21 +97,22 @@ class Switch:
             trial = begin(number, confirm_timeout, now, current=current, before=before)
             # Noted first: a death before the switch is over leaves the old generation.
             self._deployments.write_pending(name, trial)
-            if generation is not None and before is not None:
+            if generation is not None and before is not None and before.number == current:
                 self._fail(generation, "another one came before it was confirmed", now)
             generation = Generation(number, profile, now.wall, creator, revision, note)
             try:
                 self._deployments.add(generation)
                 self._deployments.switch(generation)
+                if confirm_timeout <= 0:
+                    self._settle(generation)
             except OSError:
-                self._deployments.remove_generation(name, number)
-                self._go_back(name, trial, "it could not be written")
+                self._abandon(name, trial)
                 raise
+        elif confirm_timeout <= 0:
+            self._settle(generation)
         elif before is not None and before.number == generation.number:
             trial = begin(before.number, confirm_timeout, now, current=current, before=before)
             self._deployments.write_pending(name, trial)
-        if confirm_timeout <= 0:
-            self._settle(generation)
         log.info("%s: generation %d is current (%s)", name, generation.number, creator)
         difference = self._engine.activate(name, generation.number, profile.units)
         self._watch(name)
@@ -258,6 +259,17 @@ class Switch:
             self._deployments.deactivate(name)
             if self._engine.units.gone(name):
                 self._deployments.clear(name)
+
+    def _abandon(self, name: str, trial: Pending) -> None:
+        """What could not be switched to as a whole is undone; if that cannot be either, later.
+        Raises OSError."""
+        try:
+            if self._deployments.current(name) != trial.number:
+                self._deployments.remove_generation(name, trial.number)  # makes room
+            self._go_back(name, trial, "it could not be written")
+            self._deployments.remove_generation(name, trial.number)
+        finally:
+            self._watch(name)
 
     def _go_back(self, name: str, pending: Pending, reason: str) -> None:
         slots = self._engine.units.slots.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from deploy.supervisor.autostart import (
     system_unit,
     user_unit,
 )
-from deploy.supervisor.autostart_ways import Impossible, Systemd, run
+from deploy.supervisor.autostart_ways import Cron, Impossible, Systemd, run
 from deploy.supervisor.autostarter import Autostarter, limits
 from deploy.supervisor.client import ask
 from deploy.supervisor.detach import start
@@ -180,6 +181,31 @@ def test_without_systemd_there_is_no_unit(tmp_path: Path) -> None:
 
     with pytest.raises(Impossible, match="not booted by systemd"):
         Systemd(JOB, tmp_path, refuse, tmp_path, uid=0).enable()
+
+
+@pytest.mark.parametrize("said", ["", "cannot open the spool: Permission denied", "timed out"])
+def test_a_crontab_that_cannot_be_read_is_not_replaced(tmp_path: Path, said: str) -> None:
+    """Its user's own lines would be lost; only where there is none, one is begun."""
+    assert shutil.which("crontab"), "apt-get install cron"
+    pid = tmp_path / "run/crond.pid"
+    pid.parent.mkdir()
+    pid.touch()
+    written: list[str] = []
+
+    def crontab(argv: Sequence[str], stdin: str) -> subprocess.CompletedProcess[str]:
+        if list(argv) == ["crontab", "-l"]:
+            return subprocess.CompletedProcess(list(argv), 1, "", said)
+        written.append(stdin)
+        return subprocess.CompletedProcess(list(argv), 0, "", "")
+
+    cron = Cron(JOB, tmp_path, crontab)
+    for act in (cron.enable, cron.disable):
+        with pytest.raises(Impossible, match=said or "exit status 1"):
+            act()
+    assert (False, []) == (cron.enabled(), written)
+    said = "no crontab for robot"
+    assert cron.enable()
+    assert [crontab_with("", JOB)] == written
 
 
 def test_an_upgrade_replaces_what_runs_at_boot(machine: Machine) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from deploy.supervisor.actions import Action, AskToStop, Reload, Spawn
+from deploy.supervisor.engine import Engine
 from deploy.supervisor.key import Key
 from deploy.supervisor.slot import State
 from deploy.supervisor.state import Difference, Units
 from deploy.unit import Unit
+from tests.deploy.supervisor.machine import Machine
+from tests.deploy.supervisor.test_foreground import eventually
 
 KEY = Key("flow", "rt")
 UNIT = Unit(
@@ -102,3 +106,38 @@ def test_a_refusal_of_one_that_is_ready_changes_nothing() -> None:
     units = running()
     units.refused(KEY, 2)
     assert (State.RUNNING, False) == (units.slots[KEY].state, units.slots[KEY].late)
+
+
+LISTENS = """
+import os, socket, time
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+pipe = os.open(os.environ["DEPLOY_CONTROL"], os.O_RDWR)
+notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+told = b""
+while told.count(b"reload") < 2:
+    told += os.read(pipe, 100)
+print("told", flush=True)
+os.read(pipe, 100)
+notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)
+"""
+
+
+async def test_who_gives_up_waiting_does_not_keep_the_answer_from_others(machine: Machine) -> None:
+    """Two ask for the same; one of them does not wait for it."""
+    machine.layout.prepare()
+    engine = Engine(machine.layout, mortal=True)
+    try:
+        engine.activate("flow", 1, [machine.unit("rt", LISTENS, readiness="notify")])
+        await eventually(lambda: bool(engine.states()[0]["ready"]))
+        key = Key("flow", "rt")
+        impatient, patient = (asyncio.create_task(engine.reload(key, "what")) for _ in range(2))
+        await eventually(lambda: machine.log("rt") == "told\n")
+        impatient.cancel()
+        await asyncio.wait({impatient})
+        machine.layout.control(*key).write_text("answer\n")
+        assert await asyncio.wait_for(patient, 20) is True
+        engine.kill()
+        await engine.stop("flow")
+    finally:
+        engine.leave()

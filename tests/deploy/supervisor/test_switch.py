@@ -267,3 +267,38 @@ def test_old_generations_are_pruned_but_for_those_in_use(machine: Machine) -> No
         assert {"flow": [1, 2, 3, 4]} == client.ok("prune", keep=1)["removed"]
     assert machine.ask("lock", deployment="flow", owner="bob@desk")["ok"]
     assert [5, 6] == machine.ask("generation", deployment="flow")["numbers"]
+
+
+def test_a_generation_that_cannot_be_made_the_confirmed_one_changes_nothing(
+    machine: Machine,
+) -> None:
+    """Refused is refused: what ran runs on, is current, and is not taken for a failure later."""
+    pid = machine.start()
+    machine.activate(machine.sleeper("a"))
+    process = machine.wait("a", "running")["pid"]
+    obstacle = machine.layout.deployment("flow") / f".booted.{pid}.tmp"
+    obstacle.mkdir()
+    assert "io" == machine.activate(machine.sleeper("b"))["code"]
+    found = machine.ask("deployments")["deployments"]["flow"]
+    assert (1, None) == (found["current"], found["pending"])
+    assert {"a": process} == {name: it["pid"] for name, it in machine.states().items()}
+    obstacle.rmdir()
+    assert ["b"] == machine.activate(machine.sleeper("b"))["started"]
+    past = machine.ask("generations", deployment="flow")["generations"]
+    assert [None] == [it["failure"] for it in past if it["number"] == 1]
+
+
+def test_a_generation_that_cannot_be_switched_to_leaves_no_trial(machine: Machine) -> None:
+    """Nor is the way back blocked for good by what passes: it is gone soon after that."""
+    pid = machine.start()
+    machine.activate(machine.sleeper("a"))
+    process = machine.wait("a", "running")["pid"]
+    obstacle = machine.layout.deployment("flow") / f".current.{pid}.tmp"
+    obstacle.mkdir()
+    assert "io" == machine.activate(machine.sleeper("b"), confirm_timeout=60)["code"]
+    obstacle.rmdir()
+    until(lambda: machine.ask("deployments")["deployments"]["flow"]["pending"] is None)
+    assert ["b"] == machine.activate(machine.sleeper("b"), machine.sleeper("a"))["started"]
+    assert process == machine.wait("a", "running")["pid"]
+    past = machine.ask("generations", deployment="flow")["generations"]
+    assert [None] == [it["failure"] for it in past if it["number"] == 1]
