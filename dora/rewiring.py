@@ -21,6 +21,7 @@ from dora.stream import EventStream
 logger = logging.getLogger("dora")
 
 EVERY = 0.25  # s between two looks
+RETRY = 5.0  # s, after something went wrong
 _PARTING = 2.0  # s that the end of a node waits for what is being opened
 
 
@@ -75,7 +76,10 @@ class Rewiring:
         edges: Edges,
         stream: EventStream,
         changed: Callable[[NodeConfig], None],
+        *,
+        retry: float = RETRY,
     ) -> None:
+        self._retry = retry
         self._file = file
         self._edges = edges
         self._stream = stream
@@ -96,13 +100,20 @@ class Rewiring:
             self._thread.join(_PARTING)
 
     def _run(self) -> None:
-        while not self._end.wait(EVERY):
+        pause = EVERY
+        while not self._end.wait(pause):
+            pause = EVERY
             try:
                 self._look()
-            except DoraError as error:
-                self._wanted = None
+            except Exception as error:  # of layers, too: this thread must not end
+                pause = self._retry
                 if not self._end.is_set():
-                    logger.error("%s; edges stay as they are", error)
+                    known = isinstance(error, DoraError | OSError)
+                    logger.error(
+                        "edges cannot change their way: %s",
+                        error,
+                        exc_info=None if known else error,
+                    )
 
     def _look(self) -> None:
         found = self._file.read()

@@ -62,6 +62,8 @@ class Departures:
         """`returns` as in `protocol.comeback`; None: as the dataflow has it."""
         self._there.setdefault(node, {})[process] = returns
         self._gone.pop(node, None)
+        if self._said.get(node, ("",))[0] == process:
+            del self._said[node]  # it had left the router, not its work, and is back
         self._deaths = [it for it in self._deaths if it.process != process]  # only its link was cut
 
     def left(self, node: str, process: str, why: Left, error: str = "") -> None:

@@ -143,3 +143,11 @@ def test_a_failure_is_passed_on_in_its_own_words() -> None:
     departures.left("n", "p", Left.FAILED, "ValueError: no map")
     departures.went("n", "p", 0.0)
     assert failed(error="ValueError: no map") == departures.speak(GRACE, flow())
+
+
+def test_a_node_that_left_its_router_and_came_back_may_still_die() -> None:
+    """For a while none of its edges went through it: that was not the end of its process."""
+    departures = gone(Left.STOPPED)
+    departures.came("n", "p")
+    departures.went("n", "p", 10.0)
+    assert failed() == departures.speak(10.0 + GRACE, flow())

@@ -14,6 +14,8 @@ from dora.errors import DoraError
 from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import NodeWays, to_text, without_ways
 
 PLOT = NodeStatus("flow", "rover", "plot", "running", pid=7)
 SUMMARY = DataflowSummary(
@@ -46,8 +48,10 @@ def test_what_the_consumer_was_told_counts() -> None:
     """Its queue, and a layer that the flow file chose."""
     wired = InputConfig("camera/frames", "zenoh", 3, "backpressure", timeout=2.0)
     config = NodeConfig("flow", "id", "plot", {"image": wired})
-    unit = Unit("plot", ("python3",), "/", env={NODE_CONFIG: config.to_text()})
-    profiles = {"base": Profile("flow", "base", (unit,))}
+    told = without_ways(config).to_text()
+    unit = Unit("plot", ("python3",), "/", env={NODE_CONFIG: told})
+    documents = {WAYS: to_text({"plot": NodeWays.of(config)})}
+    profiles = {"base": Profile("flow", "base", (unit,), documents)}
 
     expected = Wire(
         "flow", "plot", "image", "camera/frames", "zenoh", 3, "backpressure", timeout=2.0
