@@ -68,7 +68,8 @@ class WaysFile:
 
 
 class Rewiring:
-    """Works until `end`. `changed` is called, from another thread, with each new configuration."""
+    """Works until `end`. `changed` is called, from another thread, with each new configuration.
+    `wanted`: what the file says, if it was read already."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Rewiring:
         stream: EventStream,
         changed: Callable[[NodeConfig], None],
         *,
+        wanted: NodeConfig | None = None,
         retry: float = RETRY,
     ) -> None:
         self._retry = retry
@@ -84,7 +86,7 @@ class Rewiring:
         self._edges = edges
         self._stream = stream
         self._changed = changed
-        self._wanted: NodeConfig | None = None
+        self._wanted = wanted
         self._untidy = False
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dora-rewiring", daemon=True)
