@@ -79,7 +79,9 @@ class Participation:
         self._readers = (summary.consumers(config.node) if summary else frozenset()) - {config.node}
         shared = {name for name, output in config.outputs.items() if "shm" in output.layers}
         # (reader, output) -> how many inputs, of readers on this machine
-        self._expected = summary.listeners(config.node, shared) if summary and node else {}
+        self._expected = (
+            summary.listeners(config.node, shared, self._ways.not_shm) if summary and node else {}
+        )
         self.ignores_timers_at_end = bool(
             summary and summary.descriptor.get("exit_when_nodes_finish")
         )
