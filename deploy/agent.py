@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import re
@@ -26,6 +27,7 @@ IMPORT = re.compile(
     r"|from (?P<module>deploy[\w.]*) import (?:\((?P<many>[^)]*)\)|(?P<names>[^\n]*)))",
     re.MULTILINE,
 )
+PATIENCE = 120.0  # seconds for the machine to start a Python: its disk may be about to die
 MISSING = (126, 127)  # a shell's, where there is no such program
 START = """\
 import os, sys
@@ -83,21 +85,37 @@ def command(python: str, root: str, verb: str, *args: str) -> list[str]:
     return [python, "-EsSc", BOOT, bundle().hash, root, verb, *args]
 
 
-async def start(connection: Connection, python: str, root: str, verb: str, *args: str) -> Channel:
+async def start(
+    connection: Connection,
+    python: str,
+    root: str,
+    verb: str,
+    *args: str,
+    patience: float = PATIENCE,
+) -> Channel:
     """Runs a verb of the agent, which is shipped first where it is missing. What the channel gives
-    is the verb's own stdout. Raises MachineError, with what to do, where there is no fit Python."""
+    is the verb's own stdout. Raises MachineError, with what to do, where there is no fit Python,
+    or none that says a word in `patience` seconds."""
     channel = await connection.open_command(command(python, root, verb, *args))
     try:
-        line = await channel.readline()
-        if line == b"need\n":
-            await channel.write(bundle().packed)
+        async with asyncio.timeout(patience):
             line = await channel.readline()
+            if line == b"need\n":
+                await channel.write(bundle().packed)
+                line = await channel.readline()
         if line != b"ready\n":
             raise MachineError(
                 connection.machine.id,
                 f"{python} did not run the agent but said {line[:200]!r}",
                 hint="does the login shell of this user print something?",
             )
+    except TimeoutError as error:
+        await channel.close()
+        raise MachineError(
+            connection.machine.id,
+            f"{python} has not run the agent for {patience:g} s",
+            hint=f"does its disk still answer? dora machines exec {connection.machine.id} -- dmesg",
+        ) from error
     except CommandFailed as error:
         await channel.close()
         raise _explained(error, python) from error

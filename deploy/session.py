@@ -378,7 +378,16 @@ async def _meet(
 
 
 async def _line_of(channel: Channel, machine: Machine) -> dict[str, Any]:
-    answer = answers.parse(machine.id, await channel.readline(), "the agent")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            line = await channel.readline()
+    except TimeoutError as error:
+        raise MachineError(
+            machine.id,
+            f"its agent has not answered for {PATIENCE:.0f} s",
+            hint=f"does its disk still answer? dora machines exec {machine.id} -- dmesg",
+        ) from error
+    answer = answers.parse(machine.id, line, "the agent")
     if answer.get("ok") is False:
         raise MachineError(machine.id, str(answer.get("error", answer)), hint=answer.get("hint"))
     return answer

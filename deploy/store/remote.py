@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from deploy import answers
 from deploy.connection.base import Channel
@@ -23,8 +23,12 @@ from deploy.store.outline import Outline
 from deploy.store.path import Manifest
 from deploy.store.verify import Verified
 
+Said = TypeVar("Said")
+
 BLOCK = 4096  # bytes
 SMALL = 1_000_000  # bytes that do not need a connection of their own
+PATIENCE = 300.0  # seconds without a word: a slow disk flushes much at once, one that dies for ever
+REMOVING = 12  # times as long for what is removed file by file
 LAST_WORDS = 5.0  # seconds in which a machine that hung up on us may still say why
 
 
@@ -70,13 +74,20 @@ class Look:
 class RemoteStore:
     """The store of one machine. Methods raise MachineError or ConnectionLost.
 
-    `open_small`, if given, opens channels for questions, and for what has less than SMALL bytes.
+    `open_small`, if given, opens channels for questions, and for what has less than SMALL bytes. A
+    store that neither says nor takes anything for `patience` seconds is given up.
     """
 
     def __init__(
-        self, machine: str, open_verb: OpenVerb, open_small: OpenVerb | None = None
+        self,
+        machine: str,
+        open_verb: OpenVerb,
+        open_small: OpenVerb | None = None,
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self.machine = machine
+        self._patience = patience
         self._open = open_verb
         self._open_small = open_small
 
@@ -166,7 +177,7 @@ class RemoteStore:
         channel = await self._open("session")
         try:
             await self._say(channel, op="collect", keep=sorted(keep), agents=sorted(agents))
-            reply = await self._hear(channel)
+            reply = await self._hear(channel, REMOVING * self._patience)  # it says nothing before
             with self._reading():
                 return Collected(
                     int(reply["trees"]),
@@ -204,7 +215,7 @@ class RemoteStore:
         manifests = [wanted[name] for name in trees]
         await self._say(channel, op="offer")
         for piece in await asyncio.to_thread(lambda: list(encode(manifests))):
-            await channel.write(piece)
+            await self._in_time(channel.write(piece))
         reply = await self._hear(channel)
         known = objects_of(manifests)
         with self._reading():
@@ -228,7 +239,7 @@ class RemoteStore:
         """Seconds until the machine had got so many bytes, and had said so."""
         began = time.perf_counter()
         await self._say(channel, op="discard", bytes=size)
-        await channel.write(os.urandom(size))
+        await self._in_time(channel.write(os.urandom(size)))
         await self._hear(channel)
         return time.perf_counter() - began
 
@@ -266,10 +277,22 @@ class RemoteStore:
             report(min(self._count(reply, "received"), total), total)
 
     async def _say(self, channel: Channel, **request: Any) -> None:
-        await channel.write(json.dumps(request).encode() + b"\n")
+        await self._in_time(channel.write(json.dumps(request).encode() + b"\n"))
 
-    async def _hear(self, channel: Channel) -> dict[str, Any]:
-        line = await channel.readline()
+    async def _in_time(self, talking: Awaitable[Said], patience: float | None = None) -> Said:
+        patience = self._patience if patience is None else patience
+        try:
+            async with asyncio.timeout(patience):
+                return await talking
+        except TimeoutError as error:
+            raise MachineError(
+                self.machine,
+                f"its store has not moved for {patience:g} s; what runs there was not touched",
+                hint=f"does its disk still answer? dora machines exec {self.machine} -- dmesg",
+            ) from error
+
+    async def _hear(self, channel: Channel, patience: float | None = None) -> dict[str, Any]:
+        line = await self._in_time(channel.readline(), patience)
         if not line:
             raise ConnectionLost(self.machine, "its store hung up")
         reply = answers.parse(self.machine, line, "its store")

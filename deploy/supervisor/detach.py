@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Callable, Dict
+import traceback
+from typing import Any, Callable, Dict, Optional
 
+from deploy.supervisor import title
 from deploy.supervisor.client import ask
 from deploy.supervisor.launch import agent_command
 from deploy.supervisor.layout import Layout, private
@@ -22,12 +24,16 @@ class StartFailed(Exception):
 
 
 def start(
-    layout: Layout, agent: str, service: Callable[[], bool] = lambda: False
+    layout: Layout,
+    agent: str,
+    service: Callable[[], bool] = lambda: False,
+    supervise: Optional[Callable[[], int]] = None,
 ) -> Dict[str, Any]:
     """Makes sure that a supervisor of this agent runs, and returns its `hello`.
 
     Where none runs, `service` is asked first: it tells whether somebody else is starting one. One
-    of another agent is told to go on as this one. Raises StartFailed, UnsafeFolder, OSError.
+    of another agent is told to go on as this one. `supervise` is that agent's supervisor, where it
+    is this process's own program. Raises StartFailed, UnsafeFolder, OSError.
     """
     layout.prepare()
     if ask(layout.socket, "hello", stay=True) is None and service():
@@ -46,11 +52,11 @@ def start(
         elif not pid or not alive(pid, born):
             if pid and time.monotonic() > deadline - PATIENCE / 2:
                 raise StartFailed("the supervisor ended at once: " + _log_tail(layout))
-            pid = spawn_detached(layout, agent)
+            pid = spawn_detached(layout, agent, supervise)
             born = start_time(pid) or 0
         if time.monotonic() > deadline:
             raise StartFailed(f"no supervisor answers after {PATIENCE:g} s: " + _log_tail(layout))
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
 def _await(layout: Layout) -> None:
@@ -60,10 +66,13 @@ def _await(layout: Layout) -> None:
         time.sleep(0.02)
 
 
-def spawn_detached(layout: Layout, agent: str) -> int:
-    """The pid of a supervisor process that has no tie to us. Raises StartFailed."""
+def spawn_detached(
+    layout: Layout, agent: str, supervise: Optional[Callable[[], int]] = None
+) -> int:
+    """The pid of a supervisor process that has no tie to us; `supervise`: see `start`.
+    Raises StartFailed."""
     private(layout.run)
-    reader, writer = os.pipe()  # closed by a successful exec: then nothing but the pid is in it
+    reader, writer = os.pipe()  # closed when it is on its way: then nothing but the pid is in it
     child = os.fork()
     if child == 0:
         try:
@@ -71,7 +80,7 @@ def spawn_detached(layout: Layout, agent: str) -> int:
             if os.fork():
                 os._exit(0)
             os.write(writer, b"%d\n" % os.getpid())
-            _become(layout, agent, writer)
+            _become(layout, agent, writer, supervise)
         except BaseException as error:
             os.write(writer, str(error).encode()[:500])
         finally:
@@ -86,7 +95,7 @@ def spawn_detached(layout: Layout, agent: str) -> int:
     return int(pid)
 
 
-def _become(layout: Layout, agent: str, keep: int) -> None:
+def _become(layout: Layout, agent: str, keep: int, supervise: Optional[Callable[[], int]]) -> None:
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -103,8 +112,25 @@ def _become(layout: Layout, agent: str, keep: int) -> None:
                 os.close(descriptor)
             except OSError:
                 pass  # the one that listed them
-    argv = agent_command(layout, agent, sys.executable)
-    os.execv(argv[0], [*argv, "supervise"])
+    argv = [*agent_command(layout, agent, sys.executable), "supervise"]
+    # Without exec it is there sooner: most of its modules have been loaded, and Python has.
+    if supervise is not None and title.show(argv):
+        os.close(keep)
+        _run(supervise)
+    os.execv(argv[0], argv)
+
+
+def _run(supervise: Callable[[], int]) -> None:
+    """Ends the process with its exit status, without going back into what it was forked from."""
+    status = 1
+    try:
+        status = supervise()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _log_tail(layout: Layout) -> str:

@@ -45,15 +45,19 @@ def main(agent: str, root: str, verb: str, args: List[str]) -> int:
 
         return serve(str(layout.root), args) or 0
     if verb == "supervise":
-        from deploy.supervisor.daemon import Inherited, run
-
-        # Whoever started us may have ignored them (nohup does, and shells for what is in the
-        # background); units are to begin with no signal ignored.
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-            if signal.getsignal(number) is signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-        return run(layout, agent, Inherited.from_text(args[0]) if args else None)
+        return _supervise(layout, agent, args)
     return _say({"ok": False, "error": f"this agent knows no verb {verb!r}"})
+
+
+def _supervise(layout: Layout, agent: str, args: List[str]) -> int:
+    from deploy.supervisor.daemon import Inherited, run
+
+    # Whoever started us may have ignored them (nohup does, and shells for what is in the
+    # background); units are to begin with no signal ignored.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    return run(layout, agent, Inherited.from_text(args[0]) if args else None)
 
 
 def _serve(layout: Layout, agent: str, verb: str, args: List[str]) -> int:
@@ -81,7 +85,13 @@ def _start(layout: Layout, agent: str) -> int:
     from deploy.supervisor.detach import StartFailed, start
 
     try:
-        return _say({**start(layout, agent, lambda: _service(layout, agent)), "ok": True})
+        hello = start(
+            layout,
+            agent,
+            lambda: _service(layout, agent),
+            lambda: _supervise(layout, agent, []),
+        )
+        return _say({**hello, "ok": True})
     except (StartFailed, UnsafeFolder, OSError) as error:
         return _say({"ok": False, "error": str(error)})
 

@@ -53,7 +53,7 @@ async def command(
         sessions = {it.machine.id: it for it in known}
         await hold_trials(name, sessions)
         past = await histories(name, sessions)
-        revision = target(revisions(past), to)
+        revision = target(revisions(past), to, past)
         out.say(f"{name}: back to revision {revision.number}")
         result = await carry_out(
             await plan_back(name, sessions, past, revision),

@@ -2,7 +2,8 @@
 
 One run of `deploy` gives every machine that it activates the same revision. A machine that needed
 no change then has none of its own for it: the fleet at a revision is, on each machine, the newest
-generation of that revision or an older one, but for those that were gone back from.
+generation of that revision or an older one, but for those that were gone back from. A machine that
+was away and missed a deployment has none of it either; what it got when it was back completes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy.errors import DeployError
+from dora.compile.dataplane import ROUTER
 
 FORMAT = "%Y%m%dT%H%M%S"
 HEX = 4  # digits behind the time: two laptops may deploy in the same millisecond
@@ -116,35 +118,87 @@ def revisions(histories: Mapping[str, History]) -> tuple[Revision, ...]:
 
 def at(histories: Mapping[str, History], revision: str) -> dict[str, int | None]:
     """The fleet at a revision: machine -> its generation; None: the deployment was not there."""
+    newest = {machine: _newest(one, revision) for machine, one in histories.items()}
     found: dict[str, int | None] = {}
     for machine, one in histories.items():
-        fit = [it for it in one.generations if it.failure is None and it.revision <= revision]
-        newest = max(fit, key=lambda it: (it.revision, it.number), default=None)
-        found[machine] = newest.number if newest is not None and newest.units else None
+        past = newest[machine]
+        if past is not None and any(_moved(past, it) for it in newest.values()):
+            past = _next(one, revision) or past
+        found[machine] = past.number if past is not None and past.units else None
     return found
 
 
-def target(rows: Sequence[Revision], to: str | None) -> Revision:
-    """The revision to go to: that with this number or name, or else the one before the current one
-    that did not fail. Raises DeployError."""
-    if to is not None:
-        row = next((row for row in rows if to in (str(row.number), row.name)), None)
-        if row is None:
-            known = f"; there are 1 to {len(rows)}" if rows else ""
-            raise DeployError(f"there is no revision {to}{known}", hint="dora generations")
-        if row.failed:
-            raise DeployError(
-                f"revision {to} has failed: {'; '.join(row.failures.values())}",
-                hint="deploy its files again, to try it once more",
-            )
-        return row
+def twice(histories: Mapping[str, History], numbers: Mapping[str, int | None]) -> dict[str, str]:
+    """Nodes that would run on several machines, if these had the generations of those numbers: node
+    -> the machines. That is so while a machine is away that missed that a node was moved."""
+    found: dict[str, list[str]] = {}
+    for machine, one in histories.items():
+        for past in one.generations:
+            if past.number == numbers[machine]:
+                for unit in set(past.units) - {ROUTER}:
+                    found.setdefault(unit, []).append(machine)
+    return {unit: ", ".join(sorted(its)) for unit, its in found.items() if len(its) > 1}
+
+
+def _newest(one: History, revision: str) -> Past | None:
+    fit = [it for it in one.generations if it.failure is None and it.revision <= revision]
+    return max(fit, key=lambda it: (it.revision, it.number), default=None)
+
+
+def _next(one: History, revision: str) -> Past | None:
+    fit = [it for it in one.generations if it.failure is None and it.revision > revision]
+    return min(fit, key=lambda it: (it.revision, -it.number), default=None)
+
+
+def _moved(past: Past, other: Past | None) -> bool:
+    """Whether another machine has got since then what `past` has. No node is on two machines."""
+    return (
+        other is not None
+        and other.revision > past.revision
+        and not (set(past.units) & set(other.units)).issubset({ROUTER})
+    )
+
+
+def target(rows: Sequence[Revision], to: str | None, histories: Mapping[str, History]) -> Revision:
+    """The revision to go to: that with this number or name, or else the newest one before the
+    current one that did not fail, and was another state of the fleet. Raises DeployError."""
+    row = _named(rows, to) if to is not None else _before(rows, histories)
+    if several := twice(histories, at(histories, row.name)):
+        told = "; ".join(f"{unit} on {machines}" for unit, machines in sorted(several.items()))
+        raise DeployError(
+            f"revision {row.number} is not to be had: a machine was away then, and nodes would run "
+            f"twice: {told}",
+            hint="choose another one: dora rollback --to N; dora generations tells the numbers",
+        )
+    return row
+
+
+def _named(rows: Sequence[Revision], to: str) -> Revision:
+    row = next((row for row in rows if to in (str(row.number), row.name)), None)
+    if row is None:
+        known = f"; there are 1 to {len(rows)}" if rows else ""
+        raise DeployError(f"there is no revision {to}{known}", hint="dora generations")
+    if row.failed:
+        raise DeployError(
+            f"revision {to} has failed: {'; '.join(row.failures.values())}",
+            hint="deploy its files again, to try it once more",
+        )
+    return row
+
+
+def _before(rows: Sequence[Revision], histories: Mapping[str, History]) -> Revision:
     current = next((row for row in rows if row.current), None)
     if current is None:
         raise DeployError(
             "nothing of it runs now, so nothing is known to be before it",
             hint="say where to: dora rollback --to N; dora generations tells the numbers",
         )
-    before = [row for row in rows if row.number < current.number and not row.failed]
+    now = at(histories, current.name)
+    before = [
+        row
+        for row in rows
+        if row.number < current.number and not row.failed and at(histories, row.name) != now
+    ]
     if not before:
         raise DeployError(
             f"there is nothing before revision {current.number}, which runs now",

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy import agent
+from deploy.supervisor.launch import agent_command
 from deploy.unit import RestartPolicy, StopPolicy
-from tests.deploy.supervisor.machine import POLITE, READY, Machine, alive, until, variable
+from tests.deploy.supervisor.machine import POLITE, PYTHON, READY, Machine, alive, until, variable
 
 ALWAYS = RestartPolicy(when="always")
 
@@ -48,6 +50,19 @@ def test_what_it_needs_in_run_is_not_cleaned_up(machine: Machine) -> None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(folder)
+
+
+def test_it_is_forked_but_looks_as_if_it_had_been_started(machine: Machine) -> None:
+    """Its command line, folder and files are those of a supervisor, not of what came over SSH."""
+    process = Path(f"/proc/{machine.start()}")
+    shown = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    argv = agent_command(machine.layout, agent.bundle().hash, PYTHON)
+    assert [os.fsencode(word) for word in (*argv, "supervise")] == shown
+    assert "/" == os.readlink(process / "cwd")
+    log = str(machine.layout.supervisor_log)
+    files = {name: os.readlink(process / "fd" / name) for name in os.listdir(process / "fd")}
+    assert ["/dev/null", log, log] == [files.pop(name) for name in ("0", "1", "2")]
+    assert [] == [it for it in files.values() if it.startswith("pipe:")]
 
 
 def test_a_supervisor_that_was_just_found_waits_for_work(machine: Machine) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from deploy import agent
 from deploy.connection.base import Channel
-from deploy.connection.memory import MemoryConnector, MemoryMachine, Server
+from deploy.connection.memory import MemoryConnector, MemoryMachine, Server, Stdio
 from deploy.errors import MachineError
 from deploy.events import Event, LinkLost
 from deploy.inventory import Machine
@@ -113,4 +114,27 @@ async def test_a_store_that_answers_nonsense_is_its_machines_error(answer: bytes
     for asking in asked:
         with pytest.raises(MachineError, match="rover: its store spoke nonsense"):
             await asyncio.wait_for(asking, 20)
+    await connector.close()
+
+
+async def test_a_machine_that_says_nothing_is_not_waited_for_for_ever() -> None:
+    """Its disk may be about to die: whoever deploys, or reaches for the fleet, goes on without."""
+
+    async def hang(argv: list[str], stdio: Stdio) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    connector = MemoryConnector({"rover": MemoryMachine(programs={"python3": hang})})
+    connection = await connector.connect(Machine("rover", "rover"))
+
+    async def open_verb(*args: str) -> Channel:
+        return await connection.open_command(["python3"])
+
+    with pytest.raises(MachineError, match="python3 has not run the agent"):
+        await asyncio.wait_for(agent.start(connection, "python3", "~", "probe", patience=0.1), 20)
+    store = RemoteStore("rover", open_verb, patience=0.1)
+    with pytest.raises(MachineError, match=r"not moved for 0\.1 s"):
+        await asyncio.wait_for(store.missing([]), 20)
+    with pytest.raises(MachineError, match=r"not moved for 1\.2 s"):
+        await asyncio.wait_for(store.collect(), 20)
     await connector.close()

@@ -8,24 +8,33 @@ from deploy.errors import DeployError
 from dora.coordinator.revisions import (
     History,
     Past,
-    Revision,
     at,
     history,
     new_revision,
     revisions,
     target,
+    twice,
 )
 
 
-def past(number: int, revision: str, *, failure: str | None = None, units: int = 1) -> Past:
-    names = tuple(f"n{i}" for i in range(units))
-    return Past(number, revision, float(number), "ada@laptop", names, failure=failure)
+def past(number: int, revision: str, *, failure: str | None = None, units: str = "n") -> Past:
+    """`units` are letters."""
+    return Past(
+        number, revision, float(number), "ada@laptop", tuple(units.split()), failure=failure
+    )
 
 
 # `rover` needed no change at r2, and went back from its part of r4.
 FLEET = {
     "base": History((past(1, "r1"), past(2, "r2"), past(3, "r3"), past(4, "r4")), current=4),
-    "rover": History((past(1, "r1"), past(2, "r3"), past(3, "r4", failure="no camera")), current=2),
+    "rover": History(
+        (
+            past(1, "r1", units="m"),
+            past(2, "r3", units="m"),
+            past(3, "r4", units="m", failure="no camera"),
+        ),
+        current=2,
+    ),
 }
 
 
@@ -59,21 +68,50 @@ def test_the_fleet_at_a_revision(revision: str, fleet: dict[str, int | None]) ->
 
 def test_a_machine_that_the_deployment_left_has_nothing_of_it() -> None:
     """Its last generation has no units; before that it had some."""
-    left = {"base": History((past(1, "r1"), past(2, "r2", units=0)), current=None)}
+    left = {"base": History((past(1, "r1"), past(2, "r2", units="")), current=None)}
     assert [{"base": 1}, {"base": None}] == [at(left, "r1"), at(left, "r2")]
 
 
-def names(rows: tuple[Revision, ...], to: str | None = None) -> str:
-    return target(rows, to).name
+def name(fleet: dict[str, History], to: str | None = None) -> str:
+    return target(revisions(fleet), to, fleet).name
 
 
 def test_a_rollback_goes_to_the_one_before_or_to_the_one_named() -> None:
     """Those that failed as a whole are left out."""
     broken = History((past(1, "r1"), past(2, "r2", failure="x"), past(3, "r3")), current=3)
-    rows = revisions({"base": broken})
-    assert ["r1", "r1", "r3"] == [names(rows), names(rows, "1"), names(rows, "r3")]
+    fleet = {"base": broken}
+    assert ["r1", "r1", "r3"] == [name(fleet), name(fleet, "1"), name(fleet, "r3")]
     with pytest.raises(DeployError, match="revision 2 has failed: x"):
-        target(rows, "2")
+        name(fleet, "2")
+
+
+# The rover was away when `n` was moved, and was told when it was back.
+MOVED = {
+    "base": History((past(1, "r1", units="b dora-router"),), current=1),
+    "rover": History(
+        (past(1, "r1", units="n lamp dora-router"), past(2, "r3", units="lamp")), current=2
+    ),
+    "drone": History(
+        (past(1, "r1", units="left"), past(2, "r2", units="left n dora-router")), current=2
+    ),
+}
+
+
+def test_what_a_machine_missed_is_completed_by_what_it_got_when_it_was_back() -> None:
+    """So no node is on two machines; a rollback goes to what was before the move."""
+    assert {"base": 1, "rover": 1, "drone": 1} == at(MOVED, "r1")
+    assert {"base": 1, "rover": 2, "drone": 2} == at(MOVED, "r2") == at(MOVED, "r3")
+    assert "r1" == name(MOVED)
+    assert "r2" == name(MOVED, "2")
+
+
+def test_while_that_machine_is_away_there_is_no_way_to_have_a_node_twice() -> None:
+    """It could come back at any moment, and run what it ran."""
+    away = {**MOVED, "rover": History(MOVED["rover"].generations[:1], current=1)}
+    assert {"n": "drone, rover"} == twice(away, at(away, "r2"))
+    assert "r1" == name(away)
+    with pytest.raises(DeployError, match="nodes would run twice: n on drone, rover"):
+        name(away, "2")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +126,7 @@ def test_a_rollback_goes_to_the_one_before_or_to_the_one_named() -> None:
 def test_a_rollback_to_nowhere_is_refused(history: History, to: str | None, message: str) -> None:
     """With what there is, and what to type."""
     with pytest.raises(DeployError, match=message) as caught:
-        target(revisions({"base": history}), to)
+        name({"base": history}, to)
     assert "dora" in (caught.value.hint or "")
 
 

@@ -71,9 +71,9 @@ def test_one_that_was_killed_is_followed_by_another(laptop: Laptop) -> None:
     first = laptop.leave_a_standby()
     end(first)
     [socket] = (laptop.home / "dora-standby").glob("*.sock")
-    before = socket.stat().st_ino
+    before = socket.stat().st_ctime_ns
     assert 4 == laptop.dora("status").status
-    eventually(lambda: socket.exists() and socket.stat().st_ino != before)
+    eventually(lambda: socket.exists() and socket.stat().st_ctime_ns != before)
     second = eventually(laptop.standby)
     assert first != second
     command = laptop.hang()
