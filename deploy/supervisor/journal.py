@@ -22,6 +22,8 @@ from deploy.unit import Unit
 
 log = logging.getLogger(__name__)
 
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
+
 
 @dataclass(frozen=True)
 class Orphan:
@@ -78,6 +80,9 @@ def takeover(
             continue
         if slot is not None and slot.pid is not None and start_time(slot.pid) == slot.start:
             continue  # a child of the unit that made itself a session; the unit ends it, not we
+        # The clock of starts also counts the time asleep, so that none seems older than it is.
+        if slot is not None and slot.pid is None and orphan.start / TICKS < slot.since:
+            continue  # such a child, again: the unit itself has ended since it was started
         unit = wanted.get(orphan.key)
         if unit is None or unit.fingerprint != orphan.fingerprint:
             # what it was started as is not known any more: stop it the default way

@@ -80,6 +80,21 @@ def test_a_lost_journal_does_not_make_a_second_copy(machine: Machine) -> None:
     assert [pid] == machine.processes("a")
 
 
+def test_what_a_unit_left_behind_is_not_taken_for_it(machine: Machine) -> None:
+    """A child in a session of its own has the unit's environment; the unit has ended, and a later
+    supervisor says so, and can start it."""
+    leaves = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True)"
+    machine.start()
+    machine.activate(machine.unit("a", leaves), machine.sleeper("b"))
+    pid = machine.wait("b", "running")["pid"]
+    machine.wait("a", "ended")
+    machine.kill()
+    machine.start()
+    states = machine.states()
+    assert ("ended", None) == (states["a"]["state"], states["a"]["pid"])
+    assert ("running", pid) == (states["b"]["state"], states["b"]["pid"])
+
+
 def test_a_generation_and_a_journal_that_cannot_be_read_stop_nothing(machine: Machine) -> None:
     """Of a newer version, or damaged: who cannot read them knows no reason to stop anything."""
     machine.start()
