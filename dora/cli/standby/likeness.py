@@ -22,7 +22,7 @@ STATUS = (
 def likeness() -> str | None:
     """As a text, without zero bytes; None where a process is like no other. Raises OSError."""
     session = os.getsid(0)
-    if session in (0, os.getpid()) or sys.gettrace() or sys.getprofile():
+    if session == os.getpid() or sys.gettrace() or sys.getprofile():
         return None  # its session ends with it, or somebody watches what it does
     flags = (sys.flags, sys.warnoptions, sorted(sys._xoptions.items()))
     program = (sys.version, sys.executable, sys.prefix, sys.path, __file__)

@@ -135,7 +135,10 @@ class Standby:
     """Serves until it is to end. `serve` returns twice: None in the standby, and what to do in
     each child that is to become a command."""
 
-    def __init__(self, path: str, lock: int, alike: str, sources: Sources) -> None:
+    def __init__(
+        self, path: str, lock: int, alike: str, sources: Sources, idle: float = IDLE
+    ) -> None:
+        self._idle = idle
         self._path = path
         self._lock = lock
         self._alike = alike
@@ -158,7 +161,7 @@ class Standby:
             polled.register(file, select.POLLIN)
         last = time.monotonic()
         while True:
-            ready = {file for file, _ in polled.poll(LOOK * 1000)}
+            ready = {file for file, _ in polled.poll(min(LOOK, self._idle) * 1000)}
             if self._wake in ready and any(it in ENDING for it in os.read(self._wake, 4096)):
                 break
             self._reap()
@@ -170,7 +173,7 @@ class Standby:
                     return self._become(connection)
             if self._children:
                 last = time.monotonic()
-            elif time.monotonic() - last > IDLE:
+            elif time.monotonic() - last > self._idle:
                 break
         self._stop_listening()
         while self._children:

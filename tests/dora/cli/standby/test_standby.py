@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,17 @@ import pytest
 
 from dora.cli.standby.client import may_be_served
 from tests.dora.cli.standby.laptop import ROOT, Laptop, alive, children, end, eventually
+
+UNCALLED = """
+import os, sys
+from dora.cli.standby.server import Standby
+from dora.cli.standby.sources import Sources
+socket, lock = sys.argv[1:]
+standby = Standby(socket, os.open(lock, os.O_CREAT | os.O_RDWR), "alike", Sources([]), idle=0.1)
+assert os.path.exists(socket)
+assert standby.serve() is None
+standby.close()
+"""
 
 
 @pytest.fixture
@@ -140,6 +152,16 @@ def test_another_program_has_another_standby(laptop: Laptop) -> None:
         assert 4 == laptop.dora("status").status
     finally:
         shutil.rmtree(program)
+
+
+def test_it_ends_when_nobody_calls(laptop: Laptop) -> None:
+    """By itself, and takes its socket along."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNCALLED, str(laptop.home / "0.sock"), str(laptop.home / "0.lock")],
+        timeout=60,
+        check=False,
+    )
+    assert (0, []) == (done.returncode, list(laptop.home.glob("0.*")))
 
 
 def test_it_ends_with_its_session(laptop: Laptop) -> None:
