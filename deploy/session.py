@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import replace
@@ -25,6 +26,7 @@ DEFAULT_ROOT = "~/.local/share/dora"
 PATIENCE = 120.0  # seconds; only `stop` takes long, when units are deaf
 SILENT = 2.0  # seconds in which a supervisor that is known has to answer
 STAYS = 15.0  # seconds; a supervisor that nobody gives work or talks to leaves after twice that
+_NOT_THERE = 66  # the exit code by which a machine says that a file is not there
 CROWDED = 1.0  # seconds without a channel, after which one that only waits makes room for it
 
 
@@ -292,9 +294,16 @@ class Session:
         return data.decode() if data else None
 
     async def read(self, path: str) -> bytes | None:
-        """A small file of the machine; None if it is not there or not ours to read."""
-        done = await self._in_turn(self.connection.run(["cat", path]))
-        return done.stdout if done.status == 0 else None
+        """A small file of the machine; None if it is not there. Raises MachineError."""
+        word = shlex.quote(path)
+        script = f"if test -e {word}; then cat {word}; else exit {_NOT_THERE}; fi"
+        done = await self._in_turn(self.connection.run(["sh", "-c", script]))
+        if done.status == _NOT_THERE:
+            return None
+        if done.status != 0:
+            told = done.stderr.strip() or f"cat exited with {done.status}"
+            raise MachineError(self.machine.id, f"cannot read {path}: {told}")
+        return done.stdout
 
     async def _in_turn(self, opening: Coroutine[Any, Any, Found]) -> Found:
         """sshd may allow few sessions: the store's is given up where others would wait for it."""

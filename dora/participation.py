@@ -32,7 +32,7 @@ from dora.protocol.traffic import Traffic
 from dora.protocol.updates import Hold
 from dora.pulse import Pulse
 from dora.reporter import Reporter
-from dora.rewiring import Rewiring, WaysFile
+from dora.rewiring import EVERY, Rewiring, WaysFile
 from dora.sample import Draft
 from dora.stream import EventStream
 
@@ -62,8 +62,9 @@ class Participation:
         tell: Callable[[Traffic], Traffic] = lambda traffic: traffic,
         rewired: Callable[[NodeConfig], None] = lambda config: None,
     ) -> None:
-        ways = WaysFile(config)
-        config = ways.read() or config
+        self._ways = WaysFile(config)
+        self._wanted: NodeConfig | None = None  # other ways, told while we waited for readers
+        config = self._ways.read() or config
         self.config = config
         self._tell = tell
         self.restarts = _restarts()
@@ -78,7 +79,9 @@ class Participation:
         self._readers = (summary.consumers(config.node) if summary else frozenset()) - {config.node}
         shared = {name for name, output in config.outputs.items() if "shm" in output.layers}
         # (reader, output) -> how many inputs, of readers on this machine
-        self._expected = summary.listeners(config.node, shared) if summary and node else {}
+        self._expected = (
+            summary.listeners(config.node, shared, self._ways.not_shm) if summary and node else {}
+        )
         self.ignores_timers_at_end = bool(
             summary and summary.descriptor.get("exit_when_nodes_finish")
         )
@@ -112,8 +115,10 @@ class Participation:
         supervised = NOTIFY_SOCKET in os.environ
         self._reporter = Reporter(self._traffic, notify_status) if supervised else None
         self._rewiring: Rewiring | None = None
-        if ways.exists:
-            self._rewiring = Rewiring(ways, self._edges, self.stream, rewired)
+        if self._ways.exists:
+            self._rewiring = Rewiring(
+                self._ways, self._edges, self.stream, rewired, wanted=self._wanted
+            )
 
     @with_shortcut
     def send(self, output: str, value: Any, metadata: Mapping[str, Any]) -> None:
@@ -248,10 +253,20 @@ class Participation:
                     self._pulse.sign()
                     due = self._pulse.due
                     left = left if due is None else min(left, max(due - time.monotonic(), 0.0))
-                ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
+                ready = {fd for fd, _ in poll.poll(min(left, EVERY) * 1000 + 1)}
                 asked = self._control is not None and self._control.fileno() in ready
                 if asked and self._control is not None and self._control.asked_to_stop():
                     return  # the event stream will say so
+                if self._others_have_moved():
+                    return
+
+    def _others_have_moved(self) -> bool:
+        """Whether edges are to go other ways: who is waited for may have gone to read there."""
+        found = self._ways.read()
+        if found is None or found == self._edges.config:
+            return False
+        self._wanted = found
+        return True
 
     def _missing(self, readers: frozenset[str], attendances: list[Any]) -> set[str]:
         """Who is not there by any layer, or here, and not yet with all of its inputs."""

@@ -34,6 +34,8 @@ class WaysFile:
         folder = config.documents
         self._path = None if folder is None else Path(folder, ways.DOCUMENT)
         self._seen: tuple[int, int] | None = None
+        # (node, input) of this machine, as the file told last: what is not read in shared memory
+        self.not_shm: frozenset[tuple[str, str]] = frozenset()
 
     def __repr__(self) -> str:
         return f"<WaysFile {self._path}>"
@@ -60,15 +62,23 @@ class WaysFile:
             raise DoraError(f"{self._path}: {error}") from error
         self._seen = version
         try:
-            told = ways.from_text(text).get(self._node)
+            its = ways.from_text(text)
         except ValueError as error:
             raise DoraError(f"{self._path}: {error}") from error
+        self.not_shm = frozenset(
+            (node, name)
+            for node, way in its.items()
+            for name, wired in way.inputs.items()
+            if wired.layer != "shm"
+        )
+        told = its.get(self._node)
         # A node that is not in it is about to be stopped: it has moved away itself.
         return None if told is None else told.laid(self._config)
 
 
 class Rewiring:
-    """Works until `end`. `changed` is called, from another thread, with each new configuration."""
+    """Works until `end`. `changed` is called, from another thread, with each new configuration.
+    `wanted`: what the file says, if it was read already."""
 
     def __init__(
         self,
@@ -77,6 +87,7 @@ class Rewiring:
         stream: EventStream,
         changed: Callable[[NodeConfig], None],
         *,
+        wanted: NodeConfig | None = None,
         retry: float = RETRY,
     ) -> None:
         self._retry = retry
@@ -84,7 +95,7 @@ class Rewiring:
         self._edges = edges
         self._stream = stream
         self._changed = changed
-        self._wanted: NodeConfig | None = None
+        self._wanted = wanted
         self._untidy = False
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dora-rewiring", daemon=True)

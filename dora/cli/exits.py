@@ -20,6 +20,7 @@ from deploy.errors import (
     Refused,
     UpdatesHeld,
 )
+from dora.cli.harmless import harmless
 from dora.errors import DataflowError, DoraError, PlacementError, PlanFileError, StalePlan
 
 STARTING = 2.0  # seconds
@@ -54,10 +55,10 @@ def exit_code(error: BaseException) -> Exit:
 def complain(error: DoraError | DeployError) -> None:
     """Writes the error and its hint to stderr."""
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(harmless(error.message), err=True)
     if error.hint:
         click.secho("  try: ", fg="cyan", nl=False, err=True)
-        click.echo(error.hint.replace("\n", "\n       "), err=True)
+        click.echo(harmless(error.hint).replace("\n", "\n       "), err=True)
 
 
 async def _started(work: Coroutine[Any, Any, Exit]) -> Exit:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dora.cli.harmless import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,15 +30,15 @@ class Output:
 
     @cached_property
     def console(self) -> Console:
-        from rich.console import Console
+        from dora.cli.console import SafeConsole
 
-        return Console(soft_wrap=True, highlight=False)
+        return SafeConsole(soft_wrap=True, highlight=False)
 
     @cached_property
     def progress(self) -> Console:
-        from rich.console import Console
+        from dora.cli.console import SafeConsole
 
-        return Console(stderr=True, soft_wrap=True, highlight=False)
+        return SafeConsole(stderr=True, soft_wrap=True, highlight=False)
 
     def event(self, event: Event) -> None:
         """A line of progress, where the event is worth one."""
@@ -62,9 +64,12 @@ class Output:
             text(self.console)
 
     def line(self, source: str, text: str) -> None:
-        """A line that a node printed, as it printed it."""
+        """A line that a node printed, as it printed it: colours, but nothing else that a terminal
+        obeys."""
+        from rich.text import Text
+
         self.console.print(f"[cyan]{source}[/cyan] ", end="")
-        self.console.print(text, markup=False)
+        self.console.print(Text(harmless(text, colours=True)))
 
     @staticmethod
     def _write(line: str) -> None:

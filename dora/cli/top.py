@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dora.cli.exits import Exit, exiting
 from dora.cli.fleet import Fleet, exit_of, on_fleet
+from dora.cli.harmless import harmless
 from dora.cli.logs import only_deployment
 from dora.cli.progress import human_bytes
 from dora.cli.status import COLOURS
@@ -113,7 +114,9 @@ def _page(rows: Sequence[Row], away: dict[str, str]) -> RenderableType:
         table.add_column(title, justify="left" if number < 4 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
-    lines = [Text(f"{name} does not answer: {why}", "yellow") for name, why in away.items()]
+    lines = [
+        Text(harmless(f"{name} does not answer: {why}"), "yellow") for name, why in away.items()
+    ]
     return Group(table, *lines)
 
 

@@ -67,9 +67,12 @@ class DataflowSummary:
             if any(source.split("/")[0] == node for source in summary.inputs.values())
         )
 
-    def listeners(self, node: str, outputs: Collection[str]) -> Counter[tuple[str, str]]:
+    def listeners(
+        self, node: str, outputs: Collection[str], others: Collection[tuple[str, str]] = ()
+    ) -> Counter[tuple[str, str]]:
         """How many inputs of each other node on the machine of `node` read each of these outputs:
-        (reader, output). A runtime listens once, for however many of its operators."""
+        (reader, output). A runtime listens once, for however many of its operators. Inputs that
+        are among `others` (node, input) read in another way."""
         found: Counter[tuple[str, str]] = Counter()
         source_node = self.source(node)
         for name, summary in self.nodes.items():
@@ -78,6 +81,8 @@ class DataflowSummary:
             for wired, source in summary.inputs.items():
                 producer, _, output = source.partition("/")
                 if producer != source_node or output not in outputs:
+                    continue
+                if (self.source(name), wired) in others:
                     continue
                 if "/" in wired:
                     found[name, output] = 1

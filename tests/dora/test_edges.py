@@ -18,7 +18,7 @@ from dora.protocol.comeback import ALWAYS
 from dora.protocol.config import InputConfig, NodeConfig, OutputConfig
 from dora.protocol.ways import DOCUMENT, NodeWays, to_text
 from dora.stream import EventStream
-from tests.dora.harness import Playground, playground, wait_until
+from tests.dora.harness import PATIENCE, Playground, playground, wait_until
 
 ROUTED = OutputConfig(("zenoh",))
 LOCAL = OutputConfig(("shm",))
@@ -237,6 +237,28 @@ def test_one_reader_of_two_changes_its_way(area: Playground) -> None:
     last = sender.lines()[-1].removeprefix("sent")
     assert f"last{last}" == readers[0].lines()[-1]
     assert [] == [it for it in readers[0].lines() if it.startswith(("gap", "again"))]
+
+
+def test_who_waits_for_a_reader_that_reads_elsewhere_begins(area: Playground) -> None:
+    """Its ways were changed meanwhile, so that it would wait in vain."""
+    area.node("sender", outputs=("numbers",), layer="shm", barrier=10 * PATIENCE)
+    for name in ("near", "far"):
+        area.node(name, {"numbers": "sender/numbers"}, layer="shm")
+    tell(area, far="shm")
+    area.router()
+    near = area.start("near", READER)
+    sender = area.start("sender", SENDER)
+    wait_until(lambda: threads(sender.pid) > 1, "the sender to wait")
+    assert [] == sender.lines()
+    tell(area, far="zenoh")
+    far = area.start("far", READER)
+    wait_until(lambda: len(far.lines()) > 2, "numbers by zenoh")
+    (area.folder / "end").touch()
+    assert [0, 0, 0] == [process.wait() for process in (sender, near, far)]
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 def tell(area: Playground, *, far: str) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from dora.protocol.config import InputConfig, NodeConfig, OutputConfig
-from tests.dora.harness import KILL, RECORD, Playground, events, playground, wait_until
+from dora.protocol.ways import DOCUMENT as WAYS
+from dora.protocol.ways import NodeWays, to_text
+from tests.dora.harness import KILL, PATIENCE, RECORD, Playground, events, playground, wait_until
 
 
 @pytest.fixture
@@ -75,14 +77,17 @@ def test_outputs_filled_in_place_arrive(area: Playground) -> None:
 
 
 def test_readers_of_both_layers_are_waited_for(area: Playground) -> None:
-    """One on this machine, one that comes by zenoh: neither misses the first message."""
+    """One in shared memory, one that comes by zenoh, though from this machine: neither misses the
+    first message, and it is sent as soon as both are there."""
     area.router()
-    area.node("source", outputs=("number",))
+    area.node("source", outputs=("number",), barrier=10 * PATIENCE)
     config = area._configs["source"]
     both = {**json.loads(config.to_text()), "outputs": {"number": {"layers": ["shm", "zenoh"]}}}
     area._configs["source"] = NodeConfig.from_text(json.dumps(both))
     area.node("near", {"n": InputConfig("source/number", "shm")})
     area.node("far", {"n": InputConfig("source/number", "zenoh")})
+    ways = {name: NodeWays.of(it) for name, it in area._configs.items()}
+    (area.folder / "documents" / WAYS).write_text(to_text(ways))
     source = area.start(
         "source",
         """

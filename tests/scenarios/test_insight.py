@@ -85,12 +85,19 @@ def test_why_no_data_comes(embedded: Fleet, tmp_path: Path) -> None:
 
 
 def test_doctor_and_machines(embedded: Fleet, tmp_path: Path) -> None:
-    """All is well; a machine that is away is an error; what is said about each can be read."""
+    """All is well; a machine that is away is an error, and so are packages without a wheel; what is
+    said about each can be read."""
     found = embedded.json("doctor")
     assert found["healthy"]
     assert [None, None] == [link["error"] for link in found["links"]]
     assert {"base", "rover"} == {link["from"] for link in found["links"]}
+    assert [["dora"], ["dora"]] == [it["packages"][0]["nodes"] for it in found["machines"].values()]
     assert "2 of 2 ways between machines work" in embedded.dora("doctor").stdout
+    old = "{id: old, path: old.py, requirements: [markupsafe==0.23], deploy: {machine: base}}"
+    flow = write_flow(tmp_path / "old", {"old.py": "import dora"}, f"nodes: [{old}]")
+    found = embedded.json("doctor", flow, code=1)["machines"]
+    assert ["wheels"] == [it["check"] for it in found["base"]["findings"]]
+    assert [] == found["rover"]["findings"]
 
     facts = embedded.json("machines", "facts")
     assert facts["base"]["reachable"]

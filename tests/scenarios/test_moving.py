@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
@@ -84,6 +86,7 @@ nodes:
     path: relay.py
     inputs: {{numbers: source/numbers, echo: host/it/echo}}
     outputs: [relayed, echoed]
+    restart_policy: always
     deploy: {{machine: {machine}}}
   - id: twins
     path: twin.py
@@ -115,7 +118,8 @@ def test_whoever_speaks_to_a_node_that_moves_keeps_its_process(
     embedded: Fleet, tmp_path: Path
 ) -> None:
     """From shared memory to the network and back, under load, into a runtime and out of it, past a
-    router, and from replicas; what they send each other is complete. A rollback is a move, too."""
+    router, and from replicas; what they send each other is complete. A rollback is a move, too. Of
+    a death they hear on the new way."""
     scripts = {"source.py": SOURCE, "relay.py": RELAY, "sink.py": SINK, "operator.py": OPERATOR}
     scripts["twin.py"] = TWIN
     flow = write_flow(tmp_path / "wandering", scripts, FLOW.format(machine="base"))
@@ -159,3 +163,9 @@ def test_whoever_speaks_to_a_node_that_moves_keeps_its_process(
     lines = [line for _, line in said()]
     assert {"at numbers", "at frames"} <= {*lines}
     assert [] == [line for line in lines if line.startswith(("gap", "INPUT", "NODE"))]
+
+    pid = embedded.nodes()["relay"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: ("sink", "NODE_RESTARTED relay") in said(), "the news at sink")
+    wait_until(lambda: embedded.nodes()["relay"]["pid"] not in (pid, None), "relay to be back")
+    assert before == all_hear_it()

@@ -110,6 +110,36 @@ class TestZenohLayer(LayerSuite):
             sending.close()
             receiving.close()
 
+    def test_a_reader_of_replicas_begins_with_what_each_of_them_keeps(
+        self, area: Playground
+    ) -> None:
+        """Each in its own order, and a new process of one of them follows its last one."""
+        sending, receiving = ZenohLayer(area.socket()), ZenohLayer(area.socket())
+
+        def senders(subscription: Any, count: int) -> list[list[int]]:
+            came = [receive(subscription).metadata for _ in range(count)]
+            return [[it["n"] for it in came if it["replica"] == k] for k in (1, 2)]
+
+        try:
+            publishers = [sending.publish(f"flow/many.{k}/kept", cache=3) for k in (1, 2)]
+            early = receiving.join("flow/many/kept", 100, "drop_oldest", cache=3)
+            for publisher in publishers:
+                settle(publisher, early)
+            for publisher in publishers:
+                send_numbers(publisher, range(5))
+            assert [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]] == senders(early, 10)
+            subscription = receiving.join("flow/many/kept", 100, "drop_oldest", cache=3)
+            assert [[2, 3, 4], [2, 3, 4]] == senders(subscription, 6)
+            publishers[0].close()
+            publishers[0] = sending.publish("flow/many.1/kept", cache=3)
+            for publisher in publishers:
+                send_numbers(publisher, range(5, 8))
+            assert [[5, 6, 7], [5, 6, 7]] == senders(subscription, 6)
+            assert 0 == subscription.dropped
+        finally:
+            sending.close()
+            receiving.close()
+
     def test_a_plain_reader_hears_a_reliable_sender(self, pair: Pair) -> None:
         """As between two generations of which only one has changed."""
         layer: Any = pair[0]

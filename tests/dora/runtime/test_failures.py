@@ -76,12 +76,12 @@ def test_an_operator_that_failed_for_good_closes_its_outputs(laptop: Fleet) -> N
     assert "node rt exited with code 1" in done.stderr
 
 
-CLUMSY = """
+CLUMSY = r"""
 from dora import DoraStatus
 class Operator:
     def on_event(self, dora_event, send_output):
         if dora_event["type"] == "INPUT_CLOSED":
-            print("closed")
+            print("closed\n", end="")  # at once: threads share stdout
         if dora_event["type"] == "INPUT":
             number = dora_event["metadata"]["i"]
             if number % 10 == 7:
