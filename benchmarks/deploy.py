@@ -86,6 +86,7 @@ def first_contact(site: Site, env: dict[str, str]) -> Sample:
     deployer.dora("plan", "flow.yml", "--name", deployer.deployment)
     sample = timed(site, deployer, None, new=True)
     deployer.close()
+    os.sync()  # what came is still on its way to the disk, and the next ones would wait for it
     return sample
 
 
