@@ -263,7 +263,10 @@ class Quick(Dora):
         super().clear()
         self.dora("status")
         deadline = time.monotonic() + BEGINS
-        while not json.loads(self.dora("standby", "status", "--json")[1])["standbys"]:
+        while not any(
+            it["ready"]
+            for it in json.loads(self.dora("standby", "status", "--json")[1])["standbys"]
+        ):
             if time.monotonic() > deadline:
                 raise SiteError("no standby came of a command")
             time.sleep(0.1)

@@ -33,12 +33,16 @@ def command() -> None:
 async def status(as_json: bool) -> Exit:
     """Show those that are there."""
     found = _found()
-    rows = [{"pid": it.pid, "session": it.session, "memory": it.memory} for it in found]
+    rows = [
+        {"pid": it.pid, "session": it.session, "memory": it.memory, "ready": it.ready}
+        for it in found
+    ]
 
     def text(console: object) -> None:
         for it in found:
             megabytes = it.memory / 1e6
-            click.echo(f"pid {it.pid}, of session {it.session}, {megabytes:.0f} MB")
+            state = "" if it.ready else ", loading"
+            click.echo(f"pid {it.pid}, of session {it.session}, {megabytes:.0f} MB{state}")
         if not found:
             click.echo("there is no standby")
 
@@ -81,8 +85,13 @@ class _Standby:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
-    def listens(self) -> bool:
+    def lives(self) -> bool:
         return place.is_held(str(self.lock))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has all loaded, and listens."""
+        return self.lock.with_suffix(".sock").exists()
 
     def end(self) -> None:
         try:
@@ -94,9 +103,9 @@ class _Standby:
 def _left(found: list[_Standby]) -> list[_Standby]:
     """Those that have not ended when they had the time to."""
     deadline = time.monotonic() + PATIENCE
-    while any(it.listens for it in found) and time.monotonic() < deadline:
+    while any(it.lives for it in found) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return [it for it in found if it.listens]
+    return [it for it in found if it.lives]
 
 
 def _found() -> list[_Standby]:
@@ -109,6 +118,6 @@ def _found() -> list[_Standby]:
             one = _Standby(int(lock.read_text()), lock)
         except (OSError, ValueError):
             continue  # it ends, or begins
-        if one.listens:
+        if one.lives:
             found.append(one)
     return found
