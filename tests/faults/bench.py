@@ -30,6 +30,7 @@ STORE = "/opt/dora"  # of robot 1
 DISK = "800m"
 PAM = "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session"))
 PATIENCE = 60.0  # seconds
+SETTLED = 1.0  # seconds
 
 
 class Bench:
@@ -86,11 +87,19 @@ class Bench:
         return found
 
     def calm(self) -> float:
-        """Waits until everything runs and flows; since when it does."""
+        """Waits until everything runs and flows, and has lost nothing for a second: routers that
+        have just found each other may still change their ways. Since when that is so."""
         wait_until(lambda: len(self.pids()) == 9, "all units run", PATIENCE)
-        now = time.monotonic()
-        self.flowing(after=now)
+        self.flowing()
+        wait_until(self._whole, "nothing is lost for a second", PATIENCE)
         return time.monotonic()
+
+    def _whole(self) -> bool:
+        begin = time.monotonic()
+        time.sleep(SETTLED)
+        end = time.monotonic()
+        self.flowing(after=end)
+        return 0 == self.tapes.count(self.edges, begin, end).lost
 
     # machines
 

@@ -21,11 +21,11 @@ for event in Node():
     what = event["value"].to_pylist() if event["type"] == "INPUT" else event["id"]
     print(event["type"], event["id"], what)
 """
-PASS_ON = """
+PASS_ON = r"""
 from dora import DoraStatus
 class Operator:
     def on_event(self, dora_event, send_output):
-        print(dora_event["type"], dora_event["id"])
+        print(f'{dora_event["type"]} {dora_event["id"]}\n', end="")  # at once: threads share stdout
         if dora_event["type"] == "INPUT":
             send_output("n", dora_event["value"], dora_event["metadata"])
         return DoraStatus.CONTINUE

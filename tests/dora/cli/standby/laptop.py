@@ -49,7 +49,9 @@ class Laptop:
         (self.project / "talker.py").write_text("")
         self._callers: list[socket.socket] = []
         self._deaf = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self.write("away.yml", f"{{host: 127.0.0.1, port: {self._port_of_nobody()}}}", "away")
+        self._away = socket.socket()  # bound, and never listens: nobody else gets the port
+        self._away.bind(("127.0.0.1", 0))
+        self.write("away.yml", f"{{host: 127.0.0.1, port: {self._away.getsockname()[1]}}}", "away")
         self.write("deaf.yml", f"{{host: 127.0.0.1, port: {self._deaf.getsockname()[1]}}}", "deaf")
         shutil.copy(self.project / "away.yml", self.project / "machines.yml")
         self.env = {
@@ -64,12 +66,6 @@ class Laptop:
 
     def write(self, name: str, machine: str, called: str) -> None:
         (self.project / name).write_text(f"machines:\n  {called}: {machine}\n")
-
-    @staticmethod
-    def _port_of_nobody() -> int:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            return int(taken.getsockname()[1])
 
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "dora.cli", *words]
@@ -135,6 +131,7 @@ class Laptop:
             end(int(path.read_text()))
         self.hang_up()
         self._deaf.close()
+        self._away.close()
         shutil.rmtree(self.home)
 
 
