@@ -153,6 +153,18 @@ class Machine:
         path = self.layout.supervisor_log
         return path.read_text() if path.exists() else ""
 
+    def upgrade(self, agent: str) -> None:
+        """Returns when the supervisor goes on as that agent, of another name than the last one."""
+        assert {"ok": True} == self.ask("upgrade", agent=agent)
+
+        def upgraded() -> bool:
+            try:
+                return bool(self.ask("hello")["agent"] == agent)
+            except (AssertionError, OSError):  # it hung up on us to be replaced
+                return False
+
+        until(upgraded, "the upgrade")
+
     # requests
 
     def client(self) -> Client:
