@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.supervisor.layout import Layout
 
-PATIENCE = 60.0  # seconds, for what takes a moment on a busy machine
+PATIENCE = 120.0  # seconds, for what takes a moment, or many on a busy machine
 
 
 class Fleet:

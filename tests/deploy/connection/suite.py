@@ -16,7 +16,7 @@ import pytest
 from deploy.connection.base import Channel, Connection
 from deploy.errors import CommandFailed, ConnectionLost, MachineError
 
-PATIENCE = 30.0  # seconds; never measured
+PATIENCE = 60.0  # seconds; never measured
 MEGABYTE = 1 << 20
 
 # What `sh -c` is given: stdout, stderr, status.

@@ -28,7 +28,7 @@ from deploy.supervisor.layout import Layout
 from deploy.unit import RestartPolicy, StopPolicy, Unit
 
 PYTHON = os.environ.get("SUPERVISOR_PYTHON", sys.executable)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 Value = TypeVar("Value")
 
