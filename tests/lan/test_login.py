@@ -363,8 +363,8 @@ async def test_something_else_than_ssh_is_a_protocol_error(lan: Lan) -> None:
     speak = (
         "import socket; s = socket.create_server(('', 2224))\n"
         "while True:\n c, _ = s.accept(); c.sendall(b'HTTP/1.1 400 no\\r\\n\\r\\n')\n"
+        " c.shutdown(socket.SHUT_WR)\n"
         " while c.recv(4096): pass\n"
-        " c.close()\n"
     )
     with running(lan.enter(1, ["python3", "-c", speak])):
         while True:
