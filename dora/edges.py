@@ -15,7 +15,7 @@ from typing import Any
 from dora.communication.base import Publisher, Subscription
 from dora.communication.layers import Layers
 from dora.communication.shm.shortcut import Shortcut
-from dora.protocol.config import InputConfig, NodeConfig, OutputConfig
+from dora.protocol.config import NETWORK, InputConfig, NodeConfig, OutputConfig
 
 Publishers = tuple[tuple[str, Publisher], ...]  # with the layer's name
 
@@ -165,4 +165,4 @@ def _uses_zenoh(config: NodeConfig) -> bool:
     inputs: Mapping[str, InputConfig] = config.inputs
     outputs: Iterable[OutputConfig] = config.outputs.values()
     used = {it.layer for it in inputs.values()}.union(*[it.layers for it in outputs])
-    return not used.isdisjoint(("zenoh", "direct"))  # who reads directly is announced there, too
+    return not used.isdisjoint(NETWORK)  # who reads directly is announced there, too

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource, Quality, TimerSource
 from dora.errors import DoraError
-from dora.protocol.config import InputConfig, OutputConfig
+from dora.protocol.config import NETWORK, InputConfig, OutputConfig
 
 PLAIN = Quality()
 
@@ -147,7 +147,7 @@ def _output(
 ) -> OutputConfig:
     """What only matters between machines is left out where nothing leaves this one, so that
     changing it does not restart the node."""
-    if layers.isdisjoint(("zenoh", "direct")):
+    if layers.isdisjoint(NETWORK):
         return OutputConfig(layers=tuple(sorted(layers)))
     return OutputConfig(
         layers=tuple(sorted(layers)),

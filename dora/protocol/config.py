@@ -23,6 +23,9 @@ REALTIME, HIGH, NORMAL, BULK = "realtime", "high", "normal", "bulk"
 PRIORITIES = (REALTIME, HIGH, NORMAL, BULK)
 
 
+NETWORK = ("zenoh", "direct")  # the layers between machines
+
+
 @dataclass(frozen=True, slots=True)
 class InputConfig:
     """`source` is `node/output` (with the operator in between for runtimes) or a timer.

@@ -10,8 +10,8 @@ from dora.communication.direct.door import Door
 from dora.communication.direct.layer import DirectLayer
 from dora.communication.direct.subscription import DirectSubscription
 from dora.communication.zenoh.layer import ZenohLayer
-from dora.protocol.config import Links
 from dora.coordinator.keys import create_keys
+from dora.protocol.config import Links
 
 
 class At(DirectLayer):
