@@ -103,11 +103,9 @@ class TestDirectLayer(LayerSuite):
         assert {"process": "1-2", "error": "killed"} == failed.metadata
         until(subscription, Kind.CLOSED)
 
-    def test_a_sender_that_comes_back_is_called_again(
-        self, pair: Pair, board: Switchboard
-    ) -> None:
+    def test_a_sender_that_comes_back_is_called_again(self, pair: Pair, board: Switchboard) -> None:
         """By another process of the node, at the same place."""
-        publisher, subscription = self.connect(pair)
+        _, subscription = self.connect(pair)
         pair[0].close()
         again = board.node("node").publish(ROUTE)
         settle(again, subscription)
