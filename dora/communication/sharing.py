@@ -33,7 +33,11 @@ class Sharing:
         self._distributor: Distributor[Outbound] = Distributor()
 
     def __repr__(self) -> str:
-        return f"<Sharing of {self.lanes}, {len(self._waiting)} waiting>"
+        open = sum(lane.open for lane in self.lanes)
+        return (
+            f"<Sharing: {open} of {len(self.lanes)} replicas open, {self.lanes}, "
+            f"{len(self._waiting)} waiting>"
+        )
 
     @property
     def full(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 PATIENCE = 30.0  # seconds until a wait counts as failed; generous, machines are busy
 ROOT = Path(__file__).resolve().parents[2]
+_ports = itertools.count()
 
 
 def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -283,9 +285,17 @@ def events(process: Process) -> list[dict[str, Any]]:
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A UDP port of loopback that stays free until it is used: it is none of those that the kernel
+    gives to whoever asks for any, and each process that runs tests has a thousand of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 20_000 + worker % 10 * 1000 + next(_ports) % 1000
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 # Prints every event as a JSON line; `value` as a list.

@@ -184,7 +184,7 @@ while not os.path.exists("end"):
         with node.allocate_output("numbers", shape=1, dtype="int64") as sample:
             number += 1
             sample.array[0] = number
-    time.sleep(0.002)
+    time.sleep(0.005)  # readers have room for what comes in five seconds
 print("sent", number, flush=True)
 """
 READER = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from dora.protocol.config import InputConfig
 from dora.protocol.traffic import InputTraffic, Traffic
 from dora.reporter import Reporter
 from tests.dora.harness import PATIENCE, Playground, playground, wait_until
+from tests.dora.hearing import ear
 
 
 class Look:
@@ -99,42 +99,16 @@ def test_a_node_says_what_it_received_sent_and_dropped(area: Playground, layer: 
     area.layer = layer
     area.node("slow", {"n": InputConfig("flood/n", layer, queue_size=10)})
     area.node("flood", outputs=("n",), unread=("unread",))
-    said: dict[str, list[Traffic]] = {"flood": [], "slow": []}
-    sockets = {}
-    for name in said:
-        sockets[name] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sockets[name].bind(str(area.folder / f"{name}.notify"))
-        sockets[name].setblocking(False)
-
-    def last(name: str) -> Traffic | None:
-        try:
-            while True:
-                text = sockets[name].recv(4096).decode()
-                if text.startswith("STATUS="):
-                    said[name].append(Traffic.from_text(text[len("STATUS=") :]))
-        except BlockingIOError:
-            return said[name][-1] if said[name] else None
-
-    try:
-        slow, flood = (
-            area.start(
-                name,
-                code,
-                env={"NOTIFY_SOCKET": str(area.folder / f"{name}.notify")},
-                ready=False,
-            )
-            for name, code in (("slow", SLEEP_THEN_READ), ("flood", FLOOD))
-        )
+    with ear(area, "slow") as of_slow, ear(area, "flood") as of_flood:
+        slow = area.start("slow", SLEEP_THEN_READ, env=of_slow.env, ready=False)
+        flood = area.start("flood", FLOOD, env=of_flood.env, ready=False)
         # how large is what nobody reads, nobody knows: it is not even encoded
         sent = Traffic.of({}, {"n": 101, "unread": 1}, {"n": 8})
-        wait_until(lambda: last("flood") == sent, "all is sent")
-        wait_until(lambda: (now := last("slow")) and now.dropped == 91, "91 are dropped")
+        wait_until(lambda: of_flood.traffic() == sent, "all is sent")
+        wait_until(lambda: of_slow.traffic().dropped == 91, "91 are dropped")
         (area.folder / "awake").touch()
-        wait_until(lambda: (now := last("slow")) and now.received == 10, "what was left is read")
+        wait_until(lambda: of_slow.traffic().received == 10, "what was left is read")
         area.stop("flood")
         area.stop("slow")
         assert (0, 0) == (flood.wait(), slow.wait())
-        assert Traffic.of({"n": InputTraffic(10, 91)}, {}) == last("slow")
-    finally:
-        for sock in sockets.values():
-            sock.close()
+        assert Traffic.of({"n": InputTraffic(10, 91)}, {}) == of_slow.traffic()

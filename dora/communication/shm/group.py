@@ -55,7 +55,11 @@ class Group:
         self._given: dict[Subscriber, deque[tuple[int, Hashable | None]]] = {}
 
     def __repr__(self) -> str:
-        return f"<Group {self.name}: {len(self.lanes)} replicas, {len(self.waiting)} waiting>"
+        open = sum(lane.open for lane in self.lanes)
+        return (
+            f"<Group {self.name}: {open} of {len(self.lanes)} replicas open, "
+            f"{len(self.waiting)} waiting>"
+        )
 
     def add(self, lane: Subscriber) -> None:
         self.lanes = (*self.lanes, lane)

@@ -69,7 +69,7 @@ class ShmPublisher:
         route = self._route
         return (
             f"<ShmPublisher of {route.name}, {len(route.subscribers)} subscribers, "
-            f"{route.refused} refused>"
+            f"{route.refused} refused, {list(route.groups)}>"
         )
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:

@@ -41,6 +41,7 @@ class ZenohPublisher:
         cache: int,
         shared: SharedPublisher | None = None,
     ) -> None:
+        self._route = route
         self._shared = shared
         self._publisher: Any = hold(_declare(session, route, PRIORITIES[priority], cache))
         self._cache = cache
@@ -49,6 +50,10 @@ class ZenohPublisher:
         self._order = threading.Lock()  # several threads may send
         self._closed = False
         self.size = 0  # bytes of the last message
+
+    def __repr__(self) -> str:
+        shared = "" if self._shared is None else f", {self._shared}"
+        return f"<ZenohPublisher of {self._route}{shared}>"
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)

@@ -68,6 +68,11 @@ def meet(publisher: Any, *replicas: Replica) -> None:
         replica.got.clear()
 
 
+def open_replicas(publisher: Any, expected: str) -> None:
+    """Waits until the sender knows of so many, such as "1 of 2": what they tell takes a moment."""
+    wait_until(lambda: f"{expected} replicas open" in repr(publisher), f"{expected} replicas open")
+
+
 def work_until(replicas: list[Replica], count: int) -> None:
     def all_there() -> bool:
         for replica in replicas:
@@ -120,8 +125,12 @@ class SharingSuite:
         meet(publisher, *replicas)
         for number in range(60):
             publisher.send(b"x", {"n": number}, T)
-            time.sleep(0.002)
-            fast.work_off()
+
+            def came(number: int = number) -> bool:
+                fast.work_off()
+                return len(fast.got) + slow.subscription.waiting > number
+
+            wait_until(came, "the message at one of them")
         work_until(replicas, 60)
         assert len(slow.got) < len(fast.got)
 
@@ -181,7 +190,7 @@ class SharingSuite:
             publisher.send(b"x", {"n": number, "key": number % 8}, T)
         wait_until(first.take, "a message at the first")
         first.subscription.drain()
-        time.sleep(0.3)
+        open_replicas(publisher, "1 of 2")
         assert not first.subscription.drained
         for number in range(40, 80):
             publisher.send(b"x", {"n": number, "key": number % 8}, T)
@@ -207,7 +216,7 @@ class SharingSuite:
         first = Replica(layer, 1, size=5)
         meet(publisher, first)
         first.layer.close()
-        time.sleep(0.3)
+        open_replicas(publisher, "0 of 0")
         for number in range(20):
             publisher.send(b"x", {"n": number}, T)
         second = Replica(layer, 2, size=5)

@@ -22,11 +22,12 @@ from tests.dora.communication.suite import (
     Pair,
     T,
     numbers,
+    readable,
     receive,
     send_numbers,
     settle,
 )
-from tests.dora.harness import KILL, ROOT, Playground, playground, wait_until
+from tests.dora.harness import KILL, PATIENCE, ROOT, Playground, playground, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,11 @@ class TestZenohLayer(LayerSuite):
     def test_a_burst_that_fits_the_queue_arrives_whole(self, pair: Pair) -> None:
         """Small messages, faster than anything takes them, many times over."""
         publisher, subscription = self.connect(pair, queue_size=1000)
+        before = subscription.dropped  # while they were connected
         for _ in range(20):
             send_numbers(publisher, range(1000))
             assert list(range(1000)) == numbers(subscription, 1000)
-        assert 0 == subscription.dropped
+        assert before == subscription.dropped
 
     def test_a_reliable_route_begins_with_what_its_sender_keeps(self, area: Playground) -> None:
         """A reader that comes late gets the last of it, in order, then what follows."""
@@ -211,13 +213,15 @@ def test_a_hung_subscriber_stalls_nobody(pair: Pair, area: Playground) -> None:
         os.kill(hung.pid, signal.SIGSTOP)
         data = bytes(1_000_000)
         slowest = 0.0
+        found = []
         for number in range(100):
             started = time.monotonic()
             publisher.send(data, {"n": number}, T)
             slowest = max(slowest, time.monotonic() - started)
-            time.sleep(0.01)
+            # What a busy machine has not delivered yet is no reason to drop the next.
+            if readable(subscription, 1):
+                found.append(receive(subscription).metadata["n"])
         publisher.send(b"", {"n": -1}, T)
-        found = []
         while (number := receive(subscription).metadata["n"]) != -1:
             found.append(number)
         # Under backpressure sends take the lease (2 s) or zenoh's 5 s; drops hit the hung one.
@@ -257,10 +261,10 @@ def test_a_client_waits_for_its_router_and_can_be_interrupted() -> None:
             assert b"waiting\n" == hasty.stdout.readline()
             time.sleep(0.3)
             hasty.send_signal(signal.SIGINT)
-            assert -signal.SIGINT == hasty.wait(10)
+            assert -signal.SIGINT == hasty.wait(PATIENCE)
             area.router()
             assert b"waiting\nopen\n" == patient.stdout.read()
-            assert 0 == patient.wait(10)
+            assert 0 == patient.wait(PATIENCE)
 
 
 def test_no_shared_memory_of_zenohs_own_is_used(pair: Pair, area: Playground) -> None:

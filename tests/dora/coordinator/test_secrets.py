@@ -68,10 +68,9 @@ def test_all_that_cannot_be_had_is_told_at_once_with_its_place(tmp_path: Path) -
         "E: {file: empty}",
         "F: {file: binary}",
         "G: {file: .}",
-        "H: {command: [sh, -c, 'echo hush; sleep 60']}",
     )
     with pytest.raises(DataflowError) as failure:
-        read_secrets(dataflow, ["a"], {"PATH": os.environ["PATH"]}, patience=0.3)
+        read_secrets(dataflow, ["a"], {"PATH": os.environ["PATH"]})
     had = "cannot be had"
     assert [
         f"f.yml:5:5: the secret A of a {had}: there is no file {tmp_path}/nowhere",
@@ -84,9 +83,20 @@ def test_all_that_cannot_be_had_is_told_at_once_with_its_place(tmp_path: Path) -
         f"f.yml:10:5: the secret F of a {had}: it has a NUL in it, and no variable can hold that; "
         "add `as: path`",
         f"f.yml:11:5: the secret G of a {had}: {tmp_path} cannot be read: Is a directory",
-        f"f.yml:12:5: the secret H of a {had}: 'sh' has not ended for 0.3 s",
     ] == str(failure.value).splitlines()
     assert "hush" not in str(failure.value)
+
+
+def test_a_command_that_does_not_end_is_told_like_any_other_problem(tmp_path: Path) -> None:
+    """Beside them, and nothing of what it said."""
+    command = "A: {command: [sh, -c, 'echo hush; sleep 60']}"
+    with pytest.raises(DataflowError) as failure:
+        read_secrets(flow(tmp_path, command, "B: {file: nowhere}"), ["a"], patience=0.3)
+    had = "cannot be had"
+    assert [
+        f"f.yml:5:5: the secret A of a {had}: 'sh' has not ended for 0.3 s",
+        f"f.yml:6:5: the secret B of a {had}: there is no file {tmp_path}/nowhere",
+    ] == str(failure.value).splitlines()
 
 
 def test_what_a_unit_is_told_shows_no_content(tmp_path: Path) -> None:

@@ -30,11 +30,28 @@ class Operator:
 SOMETIMES = """
 from dora import DoraStatus
 class Operator:
-    ticks = 0
+    begun = False
     def on_event(self, dora_event, send_output):
-        self.ticks += 1
-        if self.ticks in (1, 2, 9):
+        if dora_event["id"] == "quiet":
             send_output("n", b"x")
+        elif not self.begun:
+            self.begun = True
+            send_output("n", b"x")
+            send_output("n", b"x")
+        return DoraStatus.CONTINUE
+"""
+LISTENS = """
+from dora import DoraStatus
+class Operator:
+    inputs = 0
+    def on_event(self, dora_event, send_output):
+        print(dora_event["type"], dora_event["id"])
+        if dora_event["type"] == "INPUT":
+            self.inputs += 1
+        elif dora_event["type"] == "INPUT_CLOSED" and self.inputs == 2:
+            send_output("quiet", b"")
+        elif dora_event["type"] == "INPUT_CLOSED" and self.inputs == 3:
+            return DoraStatus.STOP_ALL
         return DoraStatus.CONTINUE
 """
 
@@ -71,16 +88,20 @@ def test_an_edge_within_a_runtime_has_its_timeout(laptop: Fleet) -> None:
     """As one between nodes: closed after silence, recovered with the next message."""
     lines, _ = ran(
         laptop,
-        {"sometimes.py": SOMETIMES, "tell.py": TELL},
+        {"sometimes.py": SOMETIMES, "listens.py": LISTENS},
         """\
 nodes:
   - id: rt
     operators:
-      - {id: some, python: sometimes.py, inputs: {t: dora/timer/millis/200}, outputs: [n]}
-      - {id: tell, python: tell.py, inputs: {m: {source: rt/some/n, input_timeout: 700ms}}}
+      - id: some
+        python: sometimes.py
+        inputs: {t: dora/timer/millis/200, quiet: listens/quiet}
+        outputs: [n]
+      - id: listens
+        python: listens.py
+        inputs: {m: {source: rt/some/n, input_timeout: 700ms}}
+        outputs: [quiet]
 """,
-        "--stop-after",
-        "6s",
     )
 
     heard = [line for line in lines["rt"] if line.startswith("INPUT")]

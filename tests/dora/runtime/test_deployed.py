@@ -53,7 +53,7 @@ nodes:
     operators:
       - id: filter
         python: filter.py
-        inputs: {t: dora/timer/millis/50, quit: take/quit}
+        inputs: {t: {source: dora/timer/millis/50, queue_size: 1000}, quit: take/quit}
         outputs: [n]
         deadline: 5s
         restart_policy: on-failure

@@ -123,7 +123,10 @@ class Laptop:
     def standby(self) -> int | None:
         """The pid of one that listens."""
         for path in (self.home / "dora-standby").glob("*.sock"):
-            return int(path.with_suffix(".lock").read_text())
+            try:
+                return int(path.with_suffix(".lock").read_text())
+            except FileNotFoundError:
+                return None  # it is just leaving
         return None
 
     def close(self) -> None:
