@@ -1,7 +1,7 @@
 """What `link: direct` gains between two machines: `python -m benchmarks.direct`.
 
 One process sends the same bytes in turn to two readers on the other machine (a network namespace):
-one is reached through both machines' routers, the other asks the sender's router itself. Plain TCP.
+one is reached through both machines' routers, the other reads the sender itself. Plain TCP.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 ROOT = Path(__file__).resolve().parent.parent
 NODES = Path(__file__).parent / "nodes"
 PORT = 7447
-WAYS = ("routed", "direct")
+DOOR = 7448
+LAYERS = {"routed": "zenoh", "direct": "direct"}
+WAYS = tuple(LAYERS)
 PATIENCE = 300.0  # s
 
 
@@ -95,18 +97,24 @@ def _measure(network: Network, folder: Path, count: int) -> dict[str, dict[int, 
                 connect={other: f"{network.address(other)}:{PORT}"} if dials(side, other) else {},
                 insecure=True,
                 documents=str(folder),
+                door=f"{network.address(side)}:{DOOR}",
             )
             start(side, ["-m", "dora.communication.router"], {ROUTER_CONFIG: router.to_text()})
         readers = []
         for way in WAYS:
-            at = f"{network.address('near')}:{PORT}" if way == "direct" else ""
-            reader = _config(
-                way, "far", folder, inputs={"in": InputConfig(f"sender/{way}", "zenoh", at=at)}
-            )
+            at = f"{network.address('near')}:{DOOR}" if way == "direct" else ""
+            wired = InputConfig(f"sender/{way}", LAYERS[way], at=at)
+            reader = _config(way, "far", folder, inputs={"in": wired})
             env = {NODE_CONFIG: reader.to_text(), "BENCH_NOTES": str(folder / way)}
             readers.append(start("far", [str(NODES / "stopwatch.py")], env))
         sending = _config(
-            "sender", "near", folder, outputs=dict.fromkeys(WAYS, OutputConfig(("zenoh",)))
+            "sender",
+            "near",
+            folder,
+            outputs={
+                "routed": OutputConfig(("zenoh",)),
+                "direct": OutputConfig(("direct",), callers=("direct/in",)),
+            },
         )
         sizes = json.dumps(list(SIZES.values()))
         env = {

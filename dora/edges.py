@@ -15,7 +15,7 @@ from typing import Any
 from dora.communication.base import Publisher, Subscription
 from dora.communication.layers import Layers
 from dora.communication.shm.shortcut import Shortcut
-from dora.protocol.config import InputConfig, NodeConfig, OutputConfig
+from dora.protocol.config import NETWORK, InputConfig, NodeConfig, OutputConfig
 
 Publishers = tuple[tuple[str, Publisher], ...]  # with the layer's name
 
@@ -41,7 +41,7 @@ class Edges:
         self._taken: Counter[str] = Counter()  # by short ways that are no more
         try:
             self.subscriptions: dict[str, Subscription] = {
-                name: self._subscribe(wired)
+                name: self._subscribe(name, wired)
                 for name, wired in config.inputs.items()
                 if wired.interval is None
             }
@@ -72,8 +72,8 @@ class Edges:
         inputs, outputs = dict(self.config.inputs), dict(self.config.outputs)
         self.config = replace(wanted, inputs=inputs, outputs=outputs)
         for name, wired in wanted.inputs.items():
-            if wired != inputs[name] and self.layers.ready(wired.at or wired.layer):
-                feed(name, self._subscribe(wired))
+            if wired != inputs[name] and self.layers.ready(wired.layer):
+                feed(name, self._subscribe(name, wired))
                 inputs[name] = wired
         for name, output in wanted.outputs.items():
             if output != outputs[name] and all(self.layers.ready(it) for it in output.layers):
@@ -83,9 +83,9 @@ class Edges:
             self.announce()
 
     def tidy(self) -> None:
-        """Leaves routers through which no edge goes any more. The subscriptions that inputs had
+        """Leaves layers through which no edge goes any more. The subscriptions that inputs had
         there are closed."""
-        used = {wired.at or wired.layer for wired in self.config.inputs.values()}
+        used = {wired.layer for wired in self.config.inputs.values()}
         used |= {layer for output in self.config.outputs.values() for layer in output.layers}
         if _uses_zenoh(self.config):
             used.add("zenoh")  # where the node is announced
@@ -110,8 +110,18 @@ class Edges:
     def route(self, output: str) -> str:
         return f"{self.config.dataflow}/{self.config.node}/{output}"
 
-    def _subscribe(self, wired: InputConfig) -> Subscription:
-        return self.layers.subscribe(f"{self.config.dataflow}/{wired.source}", wired)
+    def uncalled(self) -> set[str]:
+        """The inputs (`node/input`) that read outputs directly and have not called yet."""
+        missing: set[str] = set()
+        for name, output in self.config.outputs.items():
+            if output.callers and self.layers.direct is not None:
+                missing.update(
+                    set(output.callers) - set(self.layers.direct.readers(self.route(name)))
+                )
+        return missing
+
+    def _subscribe(self, name: str, wired: InputConfig) -> Subscription:
+        return self.layers.subscribe(f"{self.config.dataflow}/{wired.source}", name, wired)
 
     def _offer(self, name: str, before: OutputConfig | None, output: OutputConfig) -> None:
         """What both have in common stays the same publisher. Who sends meanwhile, in another
@@ -141,13 +151,18 @@ class Edges:
 
 
 def _same(layer: str, before: OutputConfig, after: OutputConfig) -> bool:
-    """Whether a publisher of this layer does for both: the rest matters to zenoh alone."""
-    return layer != "zenoh" or replace(before, layers=()) == replace(after, layers=())
+    """Whether a publisher of this layer does for both; within a machine the rest says nothing."""
+    if layer == "direct":
+        return before.cache == after.cache
+    return layer != "zenoh" or _apart(before) == _apart(after)
+
+
+def _apart(output: OutputConfig) -> OutputConfig:
+    return replace(output, layers=(), callers=())
 
 
 def _uses_zenoh(config: NodeConfig) -> bool:
     inputs: Mapping[str, InputConfig] = config.inputs
     outputs: Iterable[OutputConfig] = config.outputs.values()
-    return any(it.layer == "zenoh" for it in inputs.values()) or any(
-        "zenoh" in it.layers for it in outputs
-    )
+    used = {it.layer for it in inputs.values()}.union(*[it.layers for it in outputs])
+    return not used.isdisjoint(NETWORK)  # who reads directly is announced there, too

@@ -40,6 +40,7 @@ logger = logging.getLogger("dora")
 
 PARENT = "DORA_RUN_PARENT_PID"
 
+CALLS = 0.02  # s between two looks at who has called
 BARRIER_AFTER_RESTART = 1.0  # s; the readers are there already, or have ended for good
 
 
@@ -253,7 +254,8 @@ class Participation:
                     self._pulse.sign()
                     due = self._pulse.due
                     left = left if due is None else min(left, max(due - time.monotonic(), 0.0))
-                ready = {fd for fd, _ in poll.poll(min(left, EVERY) * 1000 + 1)}
+                pause = CALLS if self._edges.uncalled() else EVERY
+                ready = {fd for fd, _ in poll.poll(min(left, pause) * 1000 + 1)}
                 asked = self._control is not None and self._control.fileno() in ready
                 if asked and self._control is not None and self._control.asked_to_stop():
                     return  # the event stream will say so
@@ -271,6 +273,7 @@ class Participation:
     def _missing(self, readers: frozenset[str], attendances: list[Any]) -> set[str]:
         """Who is not there by any layer, or here, and not yet with all of its inputs."""
         missing = set(readers.difference(*[attendance.present() for attendance in attendances]))
+        missing |= {caller.split("/", 1)[0] for caller in self._edges.uncalled()}
         here = next((it for it in attendances if hasattr(it, "subscriptions")), None)
         if here is not None and self._expected:
             there = here.subscriptions()

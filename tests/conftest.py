@@ -21,6 +21,10 @@ settings.register_profile("same", PATIENT, derandomize=True, database=None)
 settings.register_profile("search", PATIENT, max_examples=1000)
 settings.load_profile("same")
 
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
 # What shares something that there is once, the loopback ports of embedded machines. It takes
 # longest and begins first.
 TOGETHER = {"embedded": ("scenarios", "interruptions", "dora/runtime/test_deployed.py")}

@@ -17,6 +17,7 @@ from dora.protocol.dataflow import DOCUMENT
 from dora.protocol.ways import DOCUMENT as WAYS
 
 if TYPE_CHECKING:
+    from dora.communication.direct.layer import DirectLayer
     from dora.communication.shm.layer import ShmLayer
 
 logger = logging.getLogger("dora")
@@ -25,10 +26,7 @@ MOMENT = 0.2  # s that opening a session with a router may take, if it is there
 
 
 class Layers:
-    """A layer goes by its name, a router of another machine by its `host:port`.
-
-    `returns`: from when on the node is started again when it dies (`protocol.comeback`).
-    """
+    """`returns`: from when on the node is started again when it dies (`protocol.comeback`)."""
 
     def __init__(self, config: NodeConfig, *, returns: int) -> None:
         self._config = config
@@ -73,7 +71,7 @@ class Layers:
         return name in self._open
 
     def keep(self, names: Collection[str]) -> None:
-        """Closes sessions with routers that are not among `names`."""
+        """Closes layers to other machines that are not among `names`."""
         with self._lock:
             unused = [it for it in self._open if it not in names and it not in ("shm", "memory")]
             layers = [self._open.pop(name) for name in unused]
@@ -92,6 +90,8 @@ class Layers:
         """Raises like `get`."""
         layer: Any = self.get(name)
         options: dict[str, Any] = {}
+        if name == "direct":
+            options = {"cache": output.cache}
         if name == "zenoh":
             options = {
                 "priority": output.priority,
@@ -102,10 +102,14 @@ class Layers:
         publisher: Publisher = layer.publish(route, **options)
         return publisher
 
-    def subscribe(self, route: str, wired: InputConfig) -> Subscription:
-        """Raises like `get`."""
-        layer: Any = self.get(wired.at or wired.layer)
-        options: dict[str, Any] = {"cache": wired.cache} if wired.layer == "zenoh" else {}
+    def subscribe(self, route: str, name: str, wired: InputConfig) -> Subscription:
+        """Raises like `get`. `name`: of the input."""
+        layer: Any = self.get(wired.layer)
+        options: dict[str, Any] = {}
+        if wired.layer == "zenoh":
+            options = {"cache": wired.cache}
+        if wired.layer == "direct":
+            options = {"at": wired.at, "name": name}
         if wired.share:
             options["share"] = Share(wired.share, self._config.node, wired.key)
         subscribe = layer.join if wired.joined else layer.subscribe
@@ -113,6 +117,12 @@ class Layers:
             route, wired.queue_size, wired.queue_policy, **options
         )
         return subscription
+
+    @property
+    def direct(self) -> DirectLayer | None:
+        """The layer past routers, if an edge uses it."""
+        layer: Any = self._open.get("direct")
+        return layer  # type: ignore[no-any-return]
 
     @property
     def shm(self) -> ShmLayer | None:
@@ -174,12 +184,15 @@ class Layers:
                 returns=self._returns,
                 document=Path(documents, DOCUMENT) if documents else None,
             )
-        if ":" in name:  # another machine's router, which has a session of its own
+        if name == "direct":
             if self._config.links is None:
-                raise DoraError(f"${NODE_CONFIG} has no `links`, and an input is to be read there")
-            from dora.communication.zenoh.layer import ZenohLayer
+                raise DoraError(f"${NODE_CONFIG} has no `links` for layer 'direct'")
+            from dora.communication.direct.layer import DirectLayer
 
-            return ZenohLayer(name, self._config.links)
+            zenoh: Any = self.get("zenoh")
+            return DirectLayer(
+                zenoh.session, str(self._config.zenoh), self._config.node, self._config.links
+            )
         if not name:
             raise DoraError(
                 f"no layer is known for an edge: {WAYS} in {self._config.documents} tells them"

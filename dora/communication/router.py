@@ -2,7 +2,8 @@
 
 Nodes of this machine are its clients through a Unix socket. Routers of other machines are dialled
 at the addresses that the configuration names; nothing is discovered. It also tells the readers of
-local nodes that died without a word (`departures`).
+local nodes that died without a word (`departures`), and shows in who wants to read a node directly
+(`direct.door`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 from dora.communication.base import Kind
 from dora.communication.departures import Departures
+from dora.communication.direct.door import Door
 from dora.communication.header import pack_closed, pack_notice
 from dora.communication.presence import Left, watch_departures, watch_end, watch_nodes
 from dora.communication.zenoh import session as zenoh
@@ -223,6 +225,7 @@ def main() -> int:
         signal.signal(number, lambda *_: None)  # the wake-up is what counts
     try:
         config = RouterConfig.from_text(os.environ.get(ROUTER_CONFIG, ""))
+        door = Door(config.door, config.socket) if config.door else None
         router = Router(config)
     except ValueError as error:
         logger.error("%s", error)
@@ -241,6 +244,8 @@ def main() -> int:
     poll = select.poll()
     poll.register(wake_read, select.POLLIN)
     poll.register(router.fileno(), select.POLLIN)
+    if door is not None:
+        poll.register(door.fileno(), select.POLLIN)
     if control is not None:
         poll.register(control.fileno(), select.POLLIN)
     try:
@@ -249,8 +254,12 @@ def main() -> int:
             if wake_read in ready or (control is not None and STOP in control.read_lines()):
                 return 0
             router.tick()
+            if door is not None:
+                door.serve()
     finally:
         router.close()
+        if door is not None:
+            door.close()
         if control is not None:
             control.close()
 

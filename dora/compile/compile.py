@@ -19,7 +19,7 @@ from dora.compile import cores, dataplane, measures
 from dora.compile.cores import Cores
 from dora.compile.packaging import Package, Packaging
 from dora.compile.replicas import Instance, instances, operator_counts
-from dora.compile.wiring import Edge, dialled, edges, inputs, is_read, layers_of, outputs
+from dora.compile.wiring import Edge, connected, edges, inputs, is_read, layers_of, outputs
 from dora.dataflow.graph import ranks
 from dora.dataflow.model import Dataflow, Node
 from dora.errors import DoraError
@@ -94,7 +94,13 @@ def compile_dataflow(
                 nodes,
                 site,
                 {node: routers[at] for node, at in placement.machines.items() if at in routers},
-                dataplane.router_config(name, site.machine, site.facts, routers),
+                dataplane.router_config(
+                    name,
+                    site.machine,
+                    site.facts,
+                    routers,
+                    direct=any(edge.direct for edge in wiring),
+                ),
                 wiring,
                 packaging,
                 summary.to_text(),
@@ -154,7 +160,7 @@ def _machine(
             shm=f"{site.facts.run}/{name}" if "shm" in layers else None,
             documents=router.documents,
             state=f"{site.facts.root}/state/{name}",
-            links=dataplane.links(router, [router_of[it] for it in dialled(node.id, wiring)]),
+            links=dataplane.links(router, [router_of[it] for it in connected(node.id, wiring)]),
         )
         ways[node.id] = NodeWays.of(config)
         health, checks = packaging.health(dataflow, node, site.facts)

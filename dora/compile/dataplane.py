@@ -68,10 +68,16 @@ def router_port(profile: Profile | None) -> int | None:
 
 
 def router_config(
-    dataflow: str, machine: Machine, facts: Facts, routers: Mapping[str, RouterSummary]
+    dataflow: str,
+    machine: Machine,
+    facts: Facts,
+    routers: Mapping[str, RouterSummary],
+    *,
+    direct: bool = False,
 ) -> RouterConfig:
     """What the router of `machine` is told. Where no edge leaves the machine (it is not among
-    `routers`, or alone there) it opens no port at all."""
+    `routers`, or alone there) it opens no port at all. `direct`: whether some nodes read others
+    directly; then it takes their calls at the same number, by TCP."""
     config = RouterConfig(
         dataflow=dataflow,
         machine=machine.id,
@@ -82,9 +88,11 @@ def router_config(
     if not others or machine.id not in routers:
         return config
     secrets = f"{facts.root}/secrets/{dataflow}"
+    listen = f"{_any_address(machine)}:{routers[machine.id].port}"
     return replace(
         config,
-        listen=f"{_any_address(machine)}:{routers[machine.id].port}",
+        listen=listen,
+        door=listen if direct else None,
         connect={
             name: host_port(router)
             for name, router in sorted(others.items())
@@ -108,7 +116,7 @@ def dials(machine: str, other: str) -> bool:
 
 
 def links(own: RouterConfig, others: Iterable[RouterSummary]) -> Links | None:
-    """What a node needs to ask these routers of other machines itself; None if it asks none."""
+    """What a node needs to speak with nodes of these machines itself; None if it does not."""
     authorities = "".join(sorted({it.authority for it in others}))
     return Links(str(own.key), str(own.certificate), authorities) if authorities else None
 

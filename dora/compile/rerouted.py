@@ -48,5 +48,5 @@ def _way(edge: Edge, ways: Mapping[str, NodeWays]) -> str:
     if wired.layer == "zenoh":
         words += ["reliable"] if wired.cache else []
         words += [output.priority] if output.priority != NORMAL else []
-        words += [f"by {wired.at}"] if wired.at else []
+    words += [f"by {wired.at}"] if wired.at else []
     return ", ".join(words)

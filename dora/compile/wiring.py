@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dora.dataflow.model import Dataflow, Input, Node, OutputSource, Quality, TimerSource
 from dora.errors import DoraError
-from dora.protocol.config import InputConfig, OutputConfig
+from dora.protocol.config import NETWORK, InputConfig, OutputConfig
 
 PLAIN = Quality()
 
@@ -24,7 +24,7 @@ class Edge:
     quality: Quality = PLAIN  # of the output; matters between machines
     joined: bool = False  # the producer has replicas
     share: str = ""  # replicas of the consumer share it: `<node>/<input>`
-    direct: bool = False  # between machines, past the router of the consumer's
+    direct: bool = False  # between machines, past both routers
 
     @property
     def source(self) -> str:
@@ -94,14 +94,18 @@ def inputs(
 def outputs(node: Node, wiring: Iterable[Edge]) -> dict[str, OutputConfig]:
     """An output that nobody reads uses no layer."""
     layers: dict[str, set[str]] = {name: set() for name in node.all_outputs}
+    callers: dict[str, set[str]] = {}
     shared = set()
     for edge in wiring:
         if edge.producer == node.id:
-            layers[edge.output].add(edge.layer)
+            layers[edge.output].add("direct" if edge.direct else edge.layer)
+            if edge.direct:
+                callers.setdefault(edge.output, set()).add(f"{edge.consumer}/{edge.input}")
             if edge.share and edge.layer == "zenoh":  # on a machine, who shares says so
                 shared.add(edge.output)
     return {
-        name: _output(node.quality(name), used, name in shared) for name, used in layers.items()
+        name: _output(node.quality(name), used, name in shared, callers.get(name, ()))
+        for name, used in layers.items()
     }
 
 
@@ -115,9 +119,10 @@ def layers_of(node: str, wiring: Iterable[Edge]) -> frozenset[str]:
     return frozenset(edge.layer for edge in wiring if node in (edge.producer, edge.consumer))
 
 
-def dialled(node: str, wiring: Iterable[Edge]) -> tuple[str, ...]:
-    """The producers of which it asks the router of their machine itself."""
-    found = {edge.producer for edge in wiring if edge.direct and edge.consumer == node}
+def connected(node: str, wiring: Iterable[Edge]) -> tuple[str, ...]:
+    """The nodes with which it speaks directly."""
+    ends = [(edge.producer, edge.consumer) for edge in wiring if edge.direct]
+    found = {other for one in ends if node in one for other in one if other != node}
     return tuple(sorted(found))
 
 
@@ -137,16 +142,19 @@ def crossing(
     return frozenset(found)
 
 
-def _output(quality: Quality, layers: set[str], shared: bool) -> OutputConfig:
+def _output(
+    quality: Quality, layers: set[str], shared: bool, callers: Collection[str]
+) -> OutputConfig:
     """What only matters between machines is left out where nothing leaves this one, so that
     changing it does not restart the node."""
-    if "zenoh" not in layers:
+    if layers.isdisjoint(NETWORK):
         return OutputConfig(layers=tuple(sorted(layers)))
     return OutputConfig(
         layers=tuple(sorted(layers)),
         cache=quality.kept,
         priority=quality.priority,
         shared=shared,
+        callers=tuple(sorted(callers)),
     )
 
 
@@ -154,12 +162,12 @@ def _input(wired: Input, edge: Edge | None, at: str) -> InputConfig:
     source = wired.source
     return InputConfig(
         source=str(source),
-        layer=edge.layer if edge else "timer",
+        layer="timer" if edge is None else "direct" if at else edge.layer,
         queue_size=wired.queue_size,
         queue_policy=wired.queue_policy,
         interval=source.interval if isinstance(source, TimerSource) else None,
         timeout=wired.input_timeout,
-        cache=edge.quality.kept if edge and edge.layer == "zenoh" else 0,
+        cache=edge.quality.kept if edge and edge.layer == "zenoh" and not at else 0,
         joined=edge.joined if edge else False,
         share=edge.share if edge else "",
         key=(wired.key or "") if edge and edge.share else "",

@@ -23,11 +23,15 @@ REALTIME, HIGH, NORMAL, BULK = "realtime", "high", "normal", "bulk"
 PRIORITIES = (REALTIME, HIGH, NORMAL, BULK)
 
 
+NETWORK = ("zenoh", "direct")  # the layers between machines
+
+
 @dataclass(frozen=True, slots=True)
 class InputConfig:
     """`source` is `node/output` (with the operator in between for runtimes) or a timer.
 
-    `layer` names the communication layer that brings it: `zenoh`, `shm`, `memory`, or `timer`.
+    `layer` names the communication layer that brings it: `zenoh`, `direct`, `shm`, `memory`, or
+    `timer`.
     `joined`: the source is a node with replicas, however many. `share`: replicas of the node that
     this is an input of get each message once among them, with equal values of the parameter `key`
     in order; empty: each gets all.
@@ -43,7 +47,7 @@ class InputConfig:
     joined: bool = False
     share: str = ""  # `<node>/<input>`
     key: str = ""
-    at: str = ""  # `host:port` of the router of the source's machine, to be asked itself
+    at: str = ""  # of layer `direct`: `host:port` of the router of the source's machine
 
 
 def source_of(wired: InputConfig) -> str:
@@ -61,18 +65,20 @@ class OutputConfig:
     """`layers`: over which layers somebody may listen.
 
     With a `cache` the output is reliable between machines: so many messages are kept for readers
-    that missed them. `shared`: some readers are replicas that share it.
+    that missed them. `shared`: some readers are replicas that share it. `callers`: the inputs
+    (`node/input`) that read it directly, from other machines.
     """
 
     layers: tuple[str, ...] = ("zenoh",)
     cache: int = 0
     priority: str = NORMAL
     shared: bool = False
+    callers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """By what a node shows other machines' routers who it is, and knows them: paths on its machine,
+    """By what a node shows those of other machines who it is, and knows them: paths on its machine,
     PEM text. `insecure`: over plain TCP, without any of it."""
 
     key: str = ""
@@ -93,7 +99,7 @@ class NodeConfig:
     documents: str | None = None  # folder of the deployment's documents on this machine
     state: str | None = None  # folder for what the deployment's nodes keep on this machine
     barrier: float = 10.0  # seconds to wait for those who read our outputs
-    links: Links | None = None  # for inputs with `at`
+    links: Links | None = None  # for layer `direct`
     replica: int = 0  # which of the replicas of a node this is, from 1; 0: it has none
 
     def to_text(self) -> str:
@@ -140,7 +146,7 @@ class NodeConfig:
             data: dict[str, Any] = json.loads(text)
             data["inputs"] = {k: InputConfig(**v) for k, v in data.get("inputs", {}).items()}
             data["outputs"] = {
-                name: OutputConfig(**{**output, "layers": tuple(output["layers"])})
+                name: OutputConfig(**{**output, **tuples(output)})
                 for name, output in data.get("outputs", {}).items()
             }
             if data.get("links") is not None:
@@ -148,6 +154,11 @@ class NodeConfig:
             return cls(**data)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"${NODE_CONFIG} is not a node configuration: {error}") from error
+
+
+def tuples(output: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Those values of an output, read from JSON, that are no lists."""
+    return {key: tuple(output.get(key, ())) for key in ("layers", "callers")}
 
 
 # Keys that came later: left out while they say nothing, so that the text of a configuration that
@@ -160,4 +171,5 @@ _LATER = {
     "key": "",
     "shared": False,
     "at": "",
+    "callers": (),
 }

@@ -28,6 +28,7 @@ class RouterConfig:
     authorities: str = ""
     insecure: bool = False
     documents: str | None = None  # folder of the deployment's documents on this machine
+    door: str | None = None  # `host:port` for TCP: where readers of `link: direct` call
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from dora.protocol.config import NORMAL, InputConfig, Links, NodeConfig, OutputConfig
+from dora.protocol.config import NORMAL, InputConfig, Links, NodeConfig, OutputConfig, tuples
 
 DOCUMENT = "ways.json"
 
@@ -36,6 +36,7 @@ class OutputWay:
     cache: int = 0
     priority: str = NORMAL
     shared: bool = False
+    callers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class NodeWays:
                 if _leaves(it)
             },
             outputs={
-                name: OutputWay(_outer(it.layers), it.cache, it.priority, it.shared)
+                name: OutputWay(_outer(it.layers), it.cache, it.priority, it.shared, it.callers)
                 for name, it in config.outputs.items()
                 if _outer(it.layers)
             },
@@ -81,7 +82,8 @@ class NodeWays:
         for name, output in config.outputs.items():
             to = self.outputs.get(name, OutputWay())
             inner = tuple(it for it in output.layers if it == MEMORY)
-            outputs[name] = OutputConfig(inner + to.layers, to.cache, to.priority, to.shared)
+            layers = inner + to.layers
+            outputs[name] = OutputConfig(layers, to.cache, to.priority, to.shared, to.callers)
         return replace(
             config,
             inputs=inputs,
@@ -120,7 +122,7 @@ def _outer(layers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(it for it in layers if it != MEMORY)
 
 
-_PLAIN = {"cache": 0, "at": "", "priority": NORMAL, "shared": False}
+_PLAIN = {"cache": 0, "at": "", "priority": NORMAL, "shared": False, "callers": ()}
 
 
 def _to_json(ways: NodeWays) -> dict[str, Any]:
@@ -135,8 +137,7 @@ def _from_json(data: Mapping[str, Any]) -> NodeWays:
     values = dict(data)
     values["inputs"] = {name: InputWay(**it) for name, it in data.get("inputs", {}).items()}
     values["outputs"] = {
-        name: OutputWay(**{**it, "layers": tuple(it["layers"])})
-        for name, it in data.get("outputs", {}).items()
+        name: OutputWay(**{**it, **tuples(it)}) for name, it in data.get("outputs", {}).items()
     }
     if data.get("links") is not None:
         values["links"] = Links(**data["links"])

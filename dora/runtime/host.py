@@ -15,6 +15,7 @@ from math import inf
 from typing import Any
 
 from dora.event import Event, addressed, copies, late_event, sent_at, stop_event
+from dora.protocol.config import NETWORK
 from dora.runtime.crew import Crew
 from dora.runtime.mailbox import Mailbox
 from dora.runtime.operator import Operator
@@ -181,7 +182,7 @@ class Host:
         if queue.deadline != inf:
             now = self._clock()
             # The clocks of two machines may differ by more than any deadline.
-            far = self._inputs[queue.task.owner.base, queue.input].layer == "zenoh"
+            far = self._inputs[queue.task.owner.base, queue.input].layer in NETWORK
             since = now if far else since_of(sent_at(event), time.time_ns(), now)
         if not queue.task.owner.state.over:
             self._scheduler.arrived(queue, event, since)

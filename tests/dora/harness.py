@@ -17,7 +17,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig, OutputConfig
+from dora.protocol.config import NODE_CONFIG, InputConfig, Links, NodeConfig, OutputConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
@@ -139,18 +139,19 @@ class Playground:
         self,
         name: str,
         inputs: Mapping[str, Any] | None = None,
-        outputs: tuple[str, ...] = (),
+        outputs: tuple[str, ...] | Mapping[str, OutputConfig] = (),
         *,
         machine: str = "here",
         restart: str = "never",
         barrier: float = PATIENCE,  # on a busy machine readers start late
         layer: str | None = None,
         unread: tuple[str, ...] = (),
+        links: Links | None = None,
     ) -> None:
         """`inputs`: name -> source, or an InputConfig. Declares; does not start.
 
-        `layer` brings the inputs and takes the outputs; None for the playground's own. `unread`
-        are outputs besides, which no layer takes.
+        `layer` brings the inputs and takes the outputs that do not say which; None for the
+        playground's own. `unread` are outputs besides, which no layer takes.
         """
         layer = layer or self.layer
         wired = {
@@ -161,7 +162,7 @@ class Playground:
             machine=machine,
             reason="test",
             inputs={key: value.source for key, value in wired.items()},
-            outputs=outputs,
+            outputs=tuple(outputs),
             restart=restart,
         )
         self._configs[name] = NodeConfig(
@@ -170,13 +171,18 @@ class Playground:
             node=name,
             inputs=wired,
             outputs={
-                **{output: OutputConfig((layer,)) for output in outputs},
+                **(
+                    outputs
+                    if isinstance(outputs, Mapping)
+                    else {output: OutputConfig((layer,)) for output in outputs}
+                ),
                 **{output: OutputConfig(()) for output in unread},
             },
             zenoh=self.socket(machine),
             shm=str(self.folder),
             documents=str(self.folder / "documents"),
             barrier=barrier,
+            links=links,
         )
         self.write_document()
 

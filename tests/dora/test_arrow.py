@@ -129,7 +129,7 @@ def arrays(draw: Any) -> pa.Array:
     return array[start : draw(st.integers(start, len(array)))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays())
 def test_any_nesting_slicing_and_nulls_come_back_equal(array: pa.Array) -> None:
     """Whatever the array is made of."""
@@ -209,7 +209,7 @@ def test_damaged_values_give_a_clear_error(form: str, buffer: bytes) -> None:
         decode(form, buffer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
 def test_a_flipped_byte_is_found_or_harmless(position: int, byte: int) -> None:
     """Offsets that point outside are found before somebody follows them."""

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from dora.communication.base import Kind, Publisher, Subscription
+from dora.communication.direct.layer import DirectLayer
 from dora.communication.zenoh.layer import ZenohLayer
 from dora.compile.dataplane import dials
 from dora.coordinator.keys import create_keys
 from dora.protocol.config import Links
 from tests.dora.harness import PATIENCE, Playground, Process, playground
-from tests.lan.bench import Lan
+from tests.lan.bench import Lan, wait_until
 
 PORT = 7447
 
@@ -31,7 +32,7 @@ class DataPlane:
         self._area = area
         self._keys = {i: create_keys(lan.name(i), lan.address(i)) for i in lan.robots}
         self._routers: dict[int, Process] = {}
-        self._layers: list[ZenohLayer] = []
+        self._layers: list[ZenohLayer | DirectLayer] = []
         for i in lan.robots:
             self.start_router(i)
 
@@ -45,6 +46,7 @@ class DataPlane:
             self.lan.name(i),
             within=self.lan.on_network(i),
             listen=f"0.0.0.0:{PORT}",
+            door=f"0.0.0.0:{PORT}",
             connect={self.lan.name(o): f"{self.lan.address(o)}:{PORT}" for o in others},
             key=str(folder / "key.pem"),
             certificate=str(folder / "certificate.pem"),
@@ -61,19 +63,24 @@ class DataPlane:
         return layer
 
     def links(self, i: int) -> Links:
-        """What a node of robot `i` needs to ask other robots' routers itself."""
+        """What a node of robot `i` needs to speak with those of other robots itself."""
         folder = self._area.folder / str(i)
         authorities = "".join(keys.authority_pem for keys in self._keys.values())
         return Links(str(folder / "key.pem"), str(folder / "certificate.pem"), authorities)
 
-    def remote(self, i: int, links: Links) -> ZenohLayer:
-        """A session with the router of robot `i` over the network, as a node elsewhere has one."""
-        layer = ZenohLayer(f"{self.lan.address(i)}:{PORT}", links)
+    def direct(self, i: int, node: str) -> DirectLayer:
+        """What a node of robot `i` sends and reads past routers."""
+        name = self.lan.name(i)
+        layer = DirectLayer(self.layer(i).session, self._area.socket(name), node, self.links(i))
         self._layers.append(layer)
         return layer
 
+    def door(self, i: int) -> str:
+        """Where those are called that send directly from robot `i`."""
+        return f"{self.lan.address(i)}:{PORT}"
+
     def end(self) -> None:
-        for layer in self._layers:
+        for layer in reversed(self._layers):
             layer.close()
 
 
@@ -115,6 +122,24 @@ class Reader:
                 self.closed = True
             elif "n" in message.metadata:
                 self.found.append((message.metadata["n"], time.monotonic()))
+
+
+def undisturbed(sender: Sender, *readers: Reader) -> int:
+    """Waits until a second has passed of which nothing was lost on its way to any of them: routers
+    that have just found each other may still change their ways. Since which number that is so."""
+    begin = 0
+
+    def whole() -> bool:
+        nonlocal begin
+        begin = sender.sent
+        time.sleep(1)
+        end = sender.sent
+        for it in readers:
+            wait_until(lambda: it.numbers[-1:] > [end], "what is sent now comes")  # noqa: B023
+        return all({*range(begin, end)} <= {*it.numbers} for it in readers)
+
+    wait_until(whole, "a second without a loss")
+    return begin
 
 
 class Sender:

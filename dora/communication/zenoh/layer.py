@@ -14,23 +14,20 @@ from dora.communication.zenoh.session import (
     client_settings,
     close_session,
     open_session,
-    remote_settings,
 )
 from dora.communication.zenoh.shared import SharedPublisher
 from dora.communication.zenoh.subscription import ZenohSubscription
-from dora.protocol.config import NORMAL, Links
+from dora.protocol.config import NORMAL
 
 
 class ZenohLayer:
-    """`router` is the Unix socket of the machine's router, or with `links` `host:port` of another
-    machine's. Blocks until it is reachable."""
+    """`router` is the Unix socket of the machine's router. Blocks until it is reachable."""
 
     name = "zenoh"
 
-    def __init__(self, router: str, links: Links | None = None) -> None:
+    def __init__(self, router: str) -> None:
         self._router = router
-        settings = client_settings(router) if links is None else remote_settings(router, links)
-        self.session = open_session(settings, NODE_RUNTIME)
+        self.session = open_session(client_settings(router), NODE_RUNTIME)
         self._open: list[ZenohPublisher | ZenohSubscription | ReplicaSubscription] = []
         self._is_over: Callable[[], bool] = lambda: False
         self._closed = False

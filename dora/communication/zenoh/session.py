@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import zenoh
 
 from dora.errors import DoraError
-from dora.protocol.config import Links
 
 logger = logging.getLogger("dora")
 
@@ -42,17 +41,19 @@ T = TypeVar("T")
 
 def client_settings(socket: str) -> dict[str, Any]:
     """A node's configuration: client of the router at this Unix socket, for ever reconnecting."""
-    return _client(f"unixsock-stream/{socket}")
-
-
-def remote_settings(at: str, links: Links) -> dict[str, Any]:
-    """The same, of a router at `host:port` on another machine."""
-    if links.insecure:
-        return _client(f"tcp/{at}")
-    settings = _client(f"quic/{at}")
-    tls = mutual_tls(links.key, links.certificate, links.authorities)
-    settings["transport"]["link"] |= {"protocols": ["quic"], "tls": tls}
-    return settings
+    return {
+        "mode": "client",
+        "connect": {
+            "endpoints": [f"unixsock-stream/{socket}"],
+            "timeout_ms": -1,
+            "retry": {"period_init_ms": 50, "period_max_ms": 500, "period_increase_factor": 2},
+        },
+        "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
+        "transport": {
+            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(WAIT, WAIT)}},
+            "shared_memory": {"enabled": False},
+        },
+    }
 
 
 def mutual_tls(key: str, certificate: str, authorities: str) -> dict[str, Any]:
@@ -67,22 +68,6 @@ def mutual_tls(key: str, certificate: str, authorities: str) -> dict[str, Any]:
         # Addresses may change (DHCP); the authorities are one for each machine, so that a
         # certificate under one of them is as good as a name.
         "verify_name_on_connect": False,
-    }
-
-
-def _client(endpoint: str) -> dict[str, Any]:
-    return {
-        "mode": "client",
-        "connect": {
-            "endpoints": [endpoint],
-            "timeout_ms": -1,
-            "retry": {"period_init_ms": 50, "period_max_ms": 500, "period_increase_factor": 2},
-        },
-        "scouting": {"multicast": {"enabled": False}, "gossip": {"enabled": False}},
-        "transport": {
-            "link": {"tx": {"lease": LEASE, "keep_alive": 4, "queue": transmit_queue(WAIT, WAIT)}},
-            "shared_memory": {"enabled": False},
-        },
     }
 
 

@@ -15,6 +15,7 @@ from dora.coordinator.status import NodeStatus, status
 from dora.coordinator.why.situation import Situation, Way
 from dora.coordinator.wires import Looks, newest_summary, profiles_of, units_of, wire_of
 from dora.errors import DoraError
+from dora.protocol.config import NETWORK
 from dora.protocol.dataflow import DataflowSummary
 
 SECONDS = 3.0  # between the two looks; nodes say about once a second what went through them
@@ -35,7 +36,7 @@ async def collect(
     first = (await status(contact, deployment)).nodes
     involved = [row for row in first if row.node in (*producers, consumer, ROUTER)]
     seen, _ = await asyncio.gather(
-        _look_around(contact, summary, list(machines), involved, wire.layer == "zenoh"),
+        _look_around(contact, summary, list(machines), involved, wire.layer in NETWORK),
         asyncio.sleep(seconds),
     )
     second = tuple(
@@ -53,7 +54,7 @@ async def collect(
         routers={
             row.machine: row
             for row in second
-            if wire.layer == "zenoh" and row.infrastructure and row.machine in machines
+            if wire.layer in NETWORK and row.infrastructure and row.machine in machines
         },
         ways=tuple(way for around in seen.values() for way in around.ways),
         halted=frozenset(it for around in seen.values() for it in around.halted),

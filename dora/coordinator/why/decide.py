@@ -13,6 +13,7 @@ from dora.compile.dataplane import ROUTER
 from dora.coordinator.status import NodeStatus
 from dora.coordinator.why.situation import Situation
 from dora.coordinator.why.wording import clock, number, silence
+from dora.protocol.config import NETWORK
 
 RUNNING = "running"
 BACKPRESSURE = "backpressure"
@@ -86,7 +87,7 @@ def operator_down(situation: Situation) -> Answer | None:
 
 
 def router_down(situation: Situation) -> Answer | None:
-    if situation.wire.layer != "zenoh":
+    if situation.wire.layer not in NETWORK:
         return None
     for machine in situation.machines:
         router = situation.routers.get(machine)
@@ -168,7 +169,7 @@ def it_flows(situation: Situation) -> Answer | None:
     if not dropped:
         return Answer("none", sentence, None, True)
     how = f"as {wire.consumer} takes them slower than they come"
-    if wire.layer == "zenoh":
+    if wire.layer in NETWORK:
         how = f"on the way between machines, or {how}"  # they are counted together
     return Answer(
         "overflow",
@@ -275,7 +276,7 @@ def _lost_on_the_way(situation: Situation) -> Answer:
         if way.reached.error is not None:
             rate += f"; {silence(way)}, whose router runs"
             return Answer("lost", rate, f"dora doctor --limit {','.join(situation.machines)}")
-    if wire.layer == "zenoh":
+    if wire.layer in NETWORK:
         remedy = f"dora logs {wire.deployment} --node {ROUTER}; dora doctor"
     return Answer("lost", f"{rate}, and none comes to {wire.where} (over {wire.layer})", remedy)
 

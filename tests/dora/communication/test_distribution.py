@@ -111,7 +111,7 @@ def test_what_cannot_be_hashed_is_a_key_too() -> None:
     assert key_of({"k": 1}, "") is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from("gdlad"), st.integers(0, 3)), max_size=120))
 def test_of_one_key_nothing_overtakes(history: list[tuple[str, int]]) -> None:
     """Whatever happens: two replicas never have unfinished messages of one key at a time."""

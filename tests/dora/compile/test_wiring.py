@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dora.compile.wiring import Edge, crossing, dialled, edges, inputs, layers_of, outputs
+from dora.compile.wiring import Edge, connected, crossing, edges, inputs, layers_of, outputs
 from dora.dataflow.load import loads
 from dora.errors import DataflowError, DoraError
 from dora.protocol.config import OutputConfig
@@ -123,11 +123,12 @@ def test_a_direct_link_names_the_router_of_the_senders_machine() -> None:
 
     found = inputs(dataflow.nodes["plot"], wiring, {"camera": "10.0.0.7:7447", "detect": "x:1"})
     assert {"image": "10.0.0.7:7447", "boxes": ""} == {k: v.at for k, v in found.items()}
-    assert ("camera",) == dialled("plot", wiring)
-    assert () == dialled("detect", wiring)
+    assert ("camera",) == connected("plot", wiring)
+    assert ("plot",) == connected("camera", wiring)
+    assert () == connected("detect", wiring)
 
     together = edges(dataflow, dict.fromkeys(PLACED, "base"))
-    assert () == dialled("plot", together)
+    assert () == connected("plot", together)
 
 
 @pytest.mark.parametrize(

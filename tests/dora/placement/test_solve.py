@@ -40,7 +40,7 @@ def problem(
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10_000))
 def test_small_problems_are_solved_for_certain(seed: int) -> None:
     """As cheap as the best of all placements, or impossible when all are."""
@@ -53,7 +53,7 @@ def test_small_problems_are_solved_for_certain(seed: int) -> None:
         assert price(case, best) == pytest.approx(price(case, found.at), rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_the_search_for_large_problems_breaks_nothing_hard(seed: int) -> None:
     """Also where room is scarce, and where nothing fits."""

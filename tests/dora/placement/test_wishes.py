@@ -233,7 +233,7 @@ WISHES = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(WISHES, min_size=1, max_size=9),
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=10),

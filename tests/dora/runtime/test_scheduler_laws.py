@@ -53,7 +53,7 @@ class Model:
         return ready - self.running - self.suspended
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(policy=st.sampled_from(POLICIES), steps=STEPS, deadlines=DEADLINES)
 def test_every_history_keeps_the_promises(
     policy: str, steps: list[tuple[str, int, int]], deadlines: list[int | None]
@@ -185,7 +185,7 @@ def test_edf_meets_every_deadline_of_a_load_where_fifo_misses() -> None:
     assert fifo["0"] > 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.builds(

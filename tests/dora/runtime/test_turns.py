@@ -105,7 +105,7 @@ def quiet(event: Any, send: Any) -> DoraStatus:
     return DoraStatus.CONTINUE
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5),
     first=st.integers(1, 60),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from dora.arrow import WIDTHS
 from dora.communication.base import Publisher, Subscription
@@ -55,7 +55,7 @@ def test_every_arrow_type_comes_back_equal(pair: Pair, array: pa.Array) -> None:
         assert (case.type, case.to_pylist()) == (back.type, back.to_pylist())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(array=arrays())
 def test_any_nesting_slicing_and_nulls_come_back_equal(pair: Pair, array: pa.Array) -> None:
     """Whatever the array is made of."""

@@ -1,0 +1,141 @@
+"""The sender's end of one connection: a reader, and what waits for it. Node (>= 3.10).
+
+What the link takes at once is written by the thread that sends. When it takes no more, the rest
+waits here and goes on as there is room, by another thread: then the newest wins. Of an output that
+is reliable as much waits as it keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from dora.communication.direct import transport
+
+WAITING = 16  # messages that wait for a link that takes no more
+WAITING_BYTES = 16 * 1024 * 1024  # of them together, unless it is one
+PATIENCE = 0.02  # s that a sender waits for a link that has taken nothing more
+
+
+class Outgoing(NamedTuple):
+    """A message: what stands before the payload, the payload, whether it is dropped last."""
+
+    head: bytes
+    payload: Any
+    precious: bool = False
+
+    def kept(self) -> Outgoing:
+        """With a payload that nobody changes."""
+        if isinstance(self.payload, bytes):
+            return self
+        return self._replace(payload=bytes(memoryview(self.payload)))
+
+
+class Line:
+    """`wants_room(line)` is called when something waits: then somebody has to `flush` whenever the
+    connection has room. `limit`: so many messages wait, and no bytes are counted; 0: the usual."""
+
+    def __init__(
+        self, connection: socket.socket, reader: str, wants_room: Callable[[Line], None], limit: int
+    ) -> None:
+        self.reader = reader
+        self._connection = connection
+        self._wants_room = wants_room
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._rest: transport.Buffers = []  # of the message that is on the way
+        self._waiting: deque[Outgoing] = deque()
+        self._bytes = 0
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Line to {self.reader}, {len(self._waiting)} waiting>"
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, or nothing ever will go."""
+        return self._ended or not (self._rest or self._waiting)
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def begin(self, messages: Iterable[Outgoing]) -> None:
+        """They go first."""
+        with self._lock:
+            self._waiting.extend(messages)
+            self._bytes = sum(len(it.payload) for it in self._waiting)
+            waits = bool(self._waiting)
+        if waits:
+            self._wants_room(self)
+
+    def send(self, message: Outgoing) -> None:
+        """Never raises; a connection that broke has `ended`."""
+        with self._lock:
+            if self._ended:
+                return
+            if self._rest or self._waiting:
+                self._wait(message.kept())
+                return
+            self._write(transport.views(message[:2]), PATIENCE)
+            if not self._rest:
+                return
+            self._rest = transport.views([bytes(it) for it in self._rest])
+        self._wants_room(self)
+
+    def flush(self) -> bool:
+        """As much as there is room for; whether more waits."""
+        with self._lock:
+            while not self._ended:
+                if not self._rest:
+                    if not self._waiting:
+                        return False
+                    message = self._waiting.popleft()
+                    self._bytes -= len(message.payload)
+                    self._rest = transport.views(message[:2])
+                self._write(self._rest, 0.0)
+                if self._rest:
+                    return True
+            return False
+
+    def end(self) -> None:
+        """Hangs up; what waits is thrown away. May be called twice."""
+        with self._lock:
+            self._end()
+
+    def abandon(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        os.close(self._connection.detach())
+
+    def _write(self, buffers: transport.Buffers, patience: float) -> None:
+        try:
+            self._rest = transport.write(self._connection, buffers, patience)
+        except OSError:
+            self._end()  # the reader calls again if it is still there
+
+    def _wait(self, message: Outgoing) -> None:
+        self._waiting.append(message)
+        self._bytes += len(message.payload)
+        if self._limit:
+            excess = len(self._waiting) > self._limit
+        else:
+            excess = len(self._waiting) > WAITING or self._bytes > WAITING_BYTES
+        while excess and len(self._waiting) > 1:
+            index = next((i for i, it in enumerate(self._waiting) if not it.precious), 0)
+            self._bytes -= len(self._waiting[index].payload)
+            del self._waiting[index]
+            excess = not self._limit and self._bytes > WAITING_BYTES
+
+    def _end(self) -> None:
+        self._ended = True
+        self._rest = []
+        self._waiting.clear()
+        self._bytes = 0
+        self._connection.close()

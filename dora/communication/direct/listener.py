@@ -1,0 +1,205 @@
+"""Takes the readers that call a node, and writes what waits for them. A thread in the sender's
+process (>= 3.10)."""
+
+from __future__ import annotations
+
+import array
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from dora.communication.direct import calling, transport
+from dora.communication.direct.line import Line
+from dora.communication.direct.transport import Secrecy
+from dora.errors import DoraError
+
+logger = logging.getLogger("dora")
+
+HANDSHAKE = 3.0  # s that a caller may take to show who it is and say what it wants
+MOST_CALLERS = 16  # at once that have not yet
+PARTING = 2.0  # s that the end of the node waits for what readers have not taken
+
+Attach = Callable[[calling.Call, socket.socket, Callable[[Line], None]], "Line | None"]
+
+
+class Listener:
+    """`path`: the Unix socket to which the machine's router hands callers over. `attach(call,
+    connection, wants_room)` gives the caller's line, or None if there is nothing to read for it.
+
+    Raises DoraError if it cannot listen there.
+    """
+
+    def __init__(self, path: str, secrecy: Secrecy, attach: Attach) -> None:
+        self._path = path
+        self._secrecy = secrecy
+        self._attach = attach
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            if os.path.exists(path):
+                os.unlink(path)  # of a process of this node that is no more
+            self._socket.bind(path)
+            self._inode = os.stat(path).st_ino
+        except OSError as error:
+            self._socket.close()
+            raise DoraError(f"readers cannot be let in at {path}: {error.strerror}") from error
+        self._socket.setblocking(False)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()
+        self._lines: dict[int, Line] = {}
+        self._hungry: set[Line] = set()  # they want room
+        self._callers = threading.BoundedSemaphore(MOST_CALLERS)
+        self._leave: float | None = None  # until when, once it is to end
+        self._epoll = select.epoll()
+        self._epoll.register(self._socket.fileno(), select.EPOLLIN)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._run, name="dora-direct", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Listener for {len(self._lines)} lines>"
+
+    def close(self) -> None:
+        """Once readers have taken what waits for them, if they do so soon. May be called twice."""
+        with self._lock:
+            if self._leave is not None:
+                return
+            self._leave = time.monotonic() + PARTING
+            os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        try:
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        with self._lock:
+            for line in self._lines.values():
+                line.end()
+            self._epoll.close()
+            self._socket.close()
+            os.close(self._wake)
+            self._wake = -1
+
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        for line in self._lines.values():
+            if not line.ended:
+                line.abandon()
+        for fd in (self._socket.detach(), self._wake):
+            os.close(fd)
+        self._epoll.close()
+
+    def _run(self) -> None:
+        while True:
+            for fd, events in self._epoll.poll(-1 if self._leave is None else 0.05):
+                if fd == self._wake:
+                    os.eventfd_read(self._wake)
+                elif fd == self._socket.fileno():
+                    self._receive()
+                else:
+                    self._look(fd, events)
+            with self._lock:
+                hungry, self._hungry = self._hungry, set()
+            for line in hungry:
+                self._watch(line)
+            if self._leave is not None and self._may_leave(self._leave):
+                return
+
+    def _may_leave(self, until: float) -> bool:
+        return time.monotonic() > until or all(it.idle for it in list(self._lines.values()))
+
+    def _look(self, fd: int, events: int) -> None:
+        line = self._lines.get(fd)
+        if line is None:
+            return
+        if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+            line.end()
+        elif events & select.EPOLLOUT:
+            line.flush()
+        self._watch(line)
+
+    def _watch(self, line: Line) -> None:
+        """For its end, and for room if something waits; a line that ended is forgotten."""
+        if line.ended:
+            for fd in [fd for fd, it in list(self._lines.items()) if it is line]:
+                del self._lines[fd]  # the epoll has forgotten it by itself
+            return
+        events = select.EPOLLRDHUP | (0 if line.idle else select.EPOLLOUT)
+        try:
+            self._epoll.modify(line.fileno(), events)
+        except OSError:
+            return  # it has just ended: whoever did so says so
+
+    def _want_room(self, line: Line) -> None:
+        with self._lock:
+            if self._wake >= 0:
+                self._hungry.add(line)
+                os.eventfd_write(self._wake, 1)
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(4))
+            except BlockingIOError:
+                return
+            for level, kind, data in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    for fd in array.array("i", data[: len(data) - len(data) % 4]):
+                        self._welcome(socket.socket(fileno=fd))
+
+    def _welcome(self, raw: socket.socket) -> None:
+        if self._leave is not None or not self._callers.acquire(blocking=False):
+            raw.close()  # it calls again
+            return
+        threading.Thread(
+            target=self._shake_hands, args=(raw,), name="dora-caller", daemon=True
+        ).start()
+
+    def _shake_hands(self, raw: socket.socket) -> None:
+        connection = raw
+        try:
+            transport.prepare(raw)
+            raw.settimeout(HANDSHAKE)
+            connection = self._secrecy.wrap(raw, server=True)
+            length = calling.length_of(_exactly(connection, calling.LENGTH_BYTES))
+            call = calling.Call.from_text(_exactly(connection, length))
+            connection.sendall(calling.ACCEPTED)
+            connection.setblocking(False)
+            if not self._join(call, connection):
+                connection.close()
+        except (OSError, ValueError, EOFError) as error:
+            logger.warning("a reader was not let in: %s", error)
+            connection.close()
+        finally:
+            self._callers.release()
+
+    def _join(self, call: calling.Call, connection: socket.socket) -> bool:
+        with self._lock:
+            if self._leave is not None:
+                return False
+        line = self._attach(call, connection, self._want_room)
+        if line is None:
+            logger.warning("%s wants %s, which is not sent here", call.reader, call.route)
+            return False
+        with self._lock:
+            if self._wake < 0:
+                line.end()
+                return True
+            self._lines[line.fileno()] = line
+            self._epoll.register(line.fileno(), select.EPOLLRDHUP)
+            self._hungry.add(line)
+            os.eventfd_write(self._wake, 1)
+        return True
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            raise EOFError("it hung up")
+        data += more
+    return data

@@ -1,0 +1,207 @@
+"""The layer past routers, over TCP of loopback: as every layer, and what is its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dora.communication.base import Kind, Message, Subscription
+from dora.communication.direct.layer import DirectLayer
+from dora.communication.header import pack_closed, pack_notice
+from tests.dora.communication.direct.switchboard import Switchboard, keys
+from tests.dora.communication.suite import (
+    ROUTE,
+    LayerSuite,
+    Pair,
+    T,
+    numbers,
+    receive,
+    send_numbers,
+    settle,
+)
+from tests.dora.harness import Playground, playground, wait_until
+
+
+@pytest.fixture(scope="module")
+def area() -> Iterator[Playground]:
+    with playground() as area:
+        area.router()
+        yield area
+
+
+@pytest.fixture(params=["tls", "plain"])
+def board(
+    request: pytest.FixtureRequest, area: Playground, tmp_path: Path
+) -> Iterator[Switchboard]:
+    board = Switchboard(area.socket(), tmp_path, secret=request.param == "tls")
+    try:
+        yield board
+    finally:
+        board.close()
+
+
+@pytest.fixture
+def pair(board: Switchboard) -> Pair:
+    return board.node("node"), board.node("reader")
+
+
+def until(subscription: Subscription, kind: Kind) -> list[Message]:
+    """All messages up to the first of that kind."""
+    found = [receive(subscription)]
+    while found[-1].kind is not kind:
+        found.append(receive(subscription))
+    return found
+
+
+class TestDirectLayer(LayerSuite):
+    def test_a_slow_reader_holds_up_nobody_and_gets_the_newest(self, pair: Pair) -> None:
+        """It does not look while 400 MB are sent; the other one reads the last of them."""
+        publisher, slow = self.connect(pair, queue_size=2)
+        quick = pair[1].subscribe(ROUTE, 2, "drop_oldest")
+        settle(publisher, quick)
+        found: list[int] = []
+
+        def read() -> None:
+            while not found or found[-1] < 399:
+                found.append(receive(quick).metadata["n"])
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        for number in range(400):
+            publisher.send(bytes(1_000_000), {"n": number}, T)
+        reading.join()
+        publisher.finish()
+        assert 399 == until(slow, Kind.CLOSED)[-2].metadata["n"]
+        assert slow.dropped > 300
+
+    def test_what_is_read_late_is_kept_if_the_output_is_reliable(self, pair: Pair) -> None:
+        """As much as its cache holds, in order; and the word that nothing more will come."""
+        publisher = pair[0].publish(ROUTE, cache=10)  # type: ignore[call-arg]
+        send_numbers(publisher, range(15))
+        publisher.finish()
+        late = pair[1].subscribe(ROUTE, 100, "drop_oldest")
+        *data, end = until(late, Kind.CLOSED)
+        assert list(range(5, 15)) == [message.metadata["n"] for message in data]
+        assert Kind.CLOSED is end.kind
+
+    def test_a_router_speaks_for_a_node_that_died(self, pair: Pair, area: Playground) -> None:
+        """After all that the node had sent, though that is read later."""
+        publisher, subscription = self.connect(pair)
+        send_numbers(publisher, range(3))
+        died = pack_notice(Kind.FAILED, "1-2", "killed", T)
+        for word in (died, pack_closed(T)):
+            pair[1]._session.put("flow/@word/node/output", b"", attachment=word)  # type: ignore[attr-defined]
+        pair[0].close()
+        *data, failed = until(subscription, Kind.FAILED)
+        assert [0, 1, 2] == [it.metadata["n"] for it in data if it.kind is Kind.DATA][:3]
+        assert {"process": "1-2", "error": "killed"} == failed.metadata
+        until(subscription, Kind.CLOSED)
+
+    def test_a_sender_that_comes_back_is_called_again(self, pair: Pair, board: Switchboard) -> None:
+        """By another process of the node, at the same place."""
+        _, subscription = self.connect(pair)
+        pair[0].close()
+        again = board.node("node").publish(ROUTE)
+        settle(again, subscription)
+        again.send(b"", {"n": 7}, T)
+        assert [7] == numbers(subscription, 1)
+
+    def test_a_child_that_was_forked_keeps_no_connection(self, pair: Pair) -> None:
+        """When the parent hangs up, the reader hears of it though the child lives on."""
+        publisher, subscription = self.connect(pair)
+        child = os.fork()
+        if child == 0:
+            try:
+                threading.Event().wait(60)
+            finally:
+                os._exit(0)
+        try:
+            publisher.finish()
+            pair[0].close()
+            until(subscription, Kind.CLOSED)
+            wait_until(
+                lambda: subscription.receive() is None and "calling" in repr(subscription),
+                "the end of the connection",
+            )
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+
+    def test_large_and_small_messages_mix(self, pair: Pair) -> None:
+        """Whatever the sizes are to the buffers in between."""
+        publisher, subscription = self.connect(pair, queue_size=1000)
+        sizes = [0, 1, 32_767, 32_768, 65_000, 65_536, 70_000, 3, 5_000_000, 2] * 3
+        rows = [np.arange(size, dtype=np.uint8) for size in sizes]
+
+        def send() -> None:
+            for i, row in enumerate(rows):
+                publisher.send(row, {"i": i, "pad": "x" * (i * 10_000)}, T)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        for i, row in enumerate(rows):
+            message = receive(subscription)
+            assert i == message.metadata["i"]
+            assert np.array_equal(row, message.value().to_numpy())
+        sending.join()
+
+
+def test_strangers_are_let_in_by_neither_side(area: Playground, tmp_path: Path) -> None:
+    """A reader whose authority the sender does not trust; and a sender that the reader does not."""
+    board = Switchboard(area.socket(), tmp_path, secret=True)
+    try:
+        sender = board.node("node")
+        publisher = sender.publish(ROUTE)
+        own = board.links.authorities
+        stranger = board.node("stranger", keys(tmp_path, own, name="stranger"))
+        careful = keys(tmp_path, name="careful")
+        trusting = board.node("careful", careful)
+        refused = [it.subscribe(ROUTE, 10, "drop_oldest") for it in (stranger, trusting)]
+        friend = board.node("friend").subscribe(ROUTE, 10, "drop_oldest")
+        settle(publisher, friend)
+        publisher.send(b"", {"n": 1}, T)
+        assert [1] == numbers(friend, 1)
+        assert {"friend/in": 1} == dict(sender.readers(ROUTE))
+        assert [None, None] == [it.receive() for it in refused]
+    finally:
+        board.close()
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", b"DORA1\xff", b"DORA1\x04nobo", b"", b"\x00" * 5000]
+)
+def test_whatever_comes_to_the_door_is_shown_out(
+    area: Playground, tmp_path: Path, said: bytes
+) -> None:
+    """Who says nothing sensible, after a while; and nobody else waits for that."""
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    try:
+        host, _, port = board.at.rpartition(":")
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(said)
+            publisher = board.node("node").publish(ROUTE)
+            subscription = board.node("reader").subscribe(ROUTE, 10, "drop_oldest")
+            settle(publisher, subscription)
+            caller.settimeout(30)
+            try:
+                assert b"" == caller.recv(1)
+            except ConnectionResetError:
+                pass  # shown out before all was read
+    finally:
+        board.close()
+
+
+def test_nobody_can_be_called_without_an_address(area: Playground, tmp_path: Path) -> None:
+    """The message says which route."""
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    try:
+        with pytest.raises(ValueError, match="flow/node/output"):
+            DirectLayer.subscribe(board.node("reader"), ROUTE, 1, "drop_oldest")
+    finally:
+        board.close()
