@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,9 @@ def test_a_client_waits_for_its_router_and_can_be_interrupted() -> None:
             subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             for _ in range(2)
         )
-        with patient, hasty:
+        with patient, hasty, ExitStack() as ending:
+            for process in (patient, hasty):
+                ending.callback(process.kill)
             assert hasty.stdout is not None
             assert patient.stdout is not None
             assert b"waiting\n" == hasty.stdout.readline()
