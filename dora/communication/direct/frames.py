@@ -29,15 +29,15 @@ def head(header: bytes, nbytes: int) -> bytes:
 
 
 class Frames:
-    """`read(buffer)` gives how many bytes it put there, 0 at the end, None if there are none yet;
-    what it raises comes through. `drained`: the last read found less than there was room for."""
+    """`read(buffer)` gives how many bytes it put there, 0 at the end, and raises BlockingIOError if
+    there are none yet; what else it raises comes through."""
 
-    def __init__(self, read: Callable[[memoryview], int | None]) -> None:
+    def __init__(self, read: Callable[[memoryview], int]) -> None:
         self._read = read
         self._room = memoryview(bytearray(_ROOM))
         self._begin = self._end = 0
         self._large: tuple[bytes, Any, memoryview] | None = None  # header, buffer, what is missing
-        self.drained = False
+        self._hung_up = False
         self.taken = 0  # bytes so far
 
     def __repr__(self) -> str:
@@ -56,18 +56,40 @@ class Frames:
             if found is not None:
                 return found
             view = self._space() if self._large is None else self._large[2]
-            count = self._read(view)
-            if count is None:
-                self.drained = True
+            try:
+                count = 0 if self._hung_up else self._read(view)
+            except BlockingIOError:
                 return None
             if count == 0:
                 raise EOFError("the sender has hung up")
             self.taken += count
-            self.drained = count < len(view)
             if self._large is not None:
                 self._large = (*self._large[:2], view[count:])
             else:
                 self._end += count
+
+    def alone(self) -> Frame | None:
+        """A message, if all of it and nothing else comes with one read; else what came is kept for
+        `next`. As much as one function can do: after a pause each further one costs a message as
+        much as a system call."""
+        if self._begin != self._end or self._large is not None:
+            return None
+        room = self._room
+        try:
+            count = self._read(room)
+        except BlockingIOError:
+            return None
+        self.taken += count
+        self._hung_up = count == 0
+        self._begin, self._end = 0, count
+        if count < PREFIX.size:
+            return None
+        length, size = PREFIX.unpack_from(room)
+        length += PREFIX.size
+        if count != length + size:
+            return None
+        self._end = 0
+        return Frame(bytes(room[PREFIX.size : length]), bytes(room[length:count]))
 
     def _fill_large(self) -> Frame | None:
         assert self._large is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dora.communication.zenoh.session import LEASE
@@ -64,14 +64,21 @@ def prepare(raw: socket.socket) -> None:
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
-def read(connection: socket.socket, into: memoryview) -> int | None:
-    """How many bytes there were, 0 at the end, None if there are none yet. Raises OSError."""
-    try:
-        return connection.recv_into(into)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return None
-    except ssl.SSLEOFError:
-        return 0
+def reader(connection: socket.socket) -> Callable[[memoryview], int]:
+    """Puts what came there: how many bytes, 0 at the end. Raises BlockingIOError if there is none
+    yet, OSError."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return connection.recv_into
+
+    def read(into: memoryview) -> int:
+        try:
+            return connection.recv_into(into)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+        except ssl.SSLEOFError:
+            return 0
+
+    return read
 
 
 def write(connection: socket.socket, buffers: Buffers, patience: float) -> Buffers:
@@ -84,7 +91,7 @@ def write(connection: socket.socket, buffers: Buffers, patience: float) -> Buffe
             if not patience or not _has_room(connection, patience):
                 return buffers
             continue
-        buffers = _behind(buffers, count)
+        buffers = behind(buffers, count)
     return buffers
 
 
@@ -104,7 +111,7 @@ def _has_room(connection: socket.socket, patience: float) -> bool:
     return bool(poll.poll(patience * 1000))
 
 
-def _behind(buffers: Buffers, count: int) -> Buffers:
+def behind(buffers: Buffers, count: int) -> Buffers:
     """What is left after so many bytes."""
     for i, buffer in enumerate(buffers):
         if count < len(buffer):
