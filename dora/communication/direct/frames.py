@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 PREFIX = struct.Struct("<IQ")
 LONGEST_HEADER = 16 * 1024 * 1024  # bytes: the metadata is in it
-LONGEST_PAYLOAD = 1 << 36
+LONGEST_PAYLOAD = 1 << 34
 
 _ROOM = 64 * 1024  # bytes that are read at once
 _LARGE = 32 * 1024  # from here on a payload is not copied
@@ -42,11 +42,6 @@ class Frames:
 
     def __repr__(self) -> str:
         return f"<Frames, {self.taken} bytes read>"
-
-    @property
-    def empty(self) -> bool:
-        """Nothing of a further message has been read."""
-        return self._large is None and self._begin == self._end
 
     def next(self) -> Frame | None:
         """None if no whole message is there yet. Raises EOFError at the end, and ValueError for
@@ -141,4 +136,7 @@ def _memory(size: int) -> Any:
     """From Arrow's pool, which keeps memory warm; untouched until it is written."""
     import pyarrow
 
-    return pyarrow.allocate_buffer(size)
+    try:
+        return pyarrow.allocate_buffer(size)
+    except MemoryError as error:
+        raise ValueError(f"no memory for a message of {size} bytes: {error}") from error

@@ -37,7 +37,7 @@ def drained(line: Line, theirs: socket.socket) -> list[int]:
         more = line.flush()
         while (frame := frames.next()) is not None:
             found.append(int(frame.header))
-        if not more and frames.empty:
+        if not more:
             return found
 
 
