@@ -71,12 +71,20 @@ def reader(connection: socket.socket) -> Callable[[memoryview], int]:
         return connection.recv_into
 
     def read(into: memoryview) -> int:
+        """TLS gives one record after the other; of a large message there are many."""
+        count = 0
         try:
-            return connection.recv_into(into)
+            while count < len(into):
+                more = connection.recv_into(into[count:])
+                count += more
+                if more < _RECORD:  # 0: the end, which is told anew the next time
+                    break
         except ssl.SSLWantReadError:
-            raise BlockingIOError from None
+            if not count:
+                raise BlockingIOError from None
         except ssl.SSLEOFError:
-            return 0
+            pass
+        return count
 
     return read
 
@@ -102,7 +110,14 @@ def _push(connection: socket.socket, buffers: Buffers) -> int:
     if len(first) < _RECORD and len(buffers) > 1:
         # The same bytes again after it wanted to wait, as TLS asks for: they are cut alike.
         first = b"".join((first, buffers[1][: _RECORD - len(first)]))
-    return connection.send(first)
+    count = 0
+    try:
+        while count < len(first):  # a record each time
+            count += connection.send(first[count:])
+    except ssl.SSLWantWriteError:
+        if not count:
+            raise
+    return count
 
 
 def _has_room(connection: socket.socket, patience: float) -> bool:
