@@ -1,4 +1,4 @@
-"""Which tests failed in the last run, a line each, as pytest takes them: `python -m tests.failed`."""
+"""Which tests failed in the last run, a line each, for pytest: `python -m tests.failed`."""
 
 from __future__ import annotations
 
