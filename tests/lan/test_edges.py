@@ -17,6 +17,8 @@ from tests.lan.dataplane import DataPlane, Reader, Sender, data_plane, undisturb
 
 DROP, RELIABLE = "flow/a/drop", "flow/a/reliable"
 CACHE = 1000
+# Seconds; who waited for a link that is cut or full, for longer than that, would be held up more.
+HELD_UP = 4
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_a_silent_cut_and_a_killed_router_heal_by_themselves(plane: DataPlane, c
         # What the cut has cost is known, once something came behind it.
         assert sent - len(heard) == flows.readers[2, DROP].subscription.dropped
         assert 0 == flows.readers[2, RELIABLE].subscription.dropped
-        assert flows.sender.slowest < 2
+        assert flows.sender.slowest < HELD_UP
     finally:
         flows.sender.end()
 
@@ -163,7 +165,7 @@ def test_a_slow_link_stalls_nobody(plane: DataPlane) -> None:
     assert len(slow.found) < sent_big
     assert sent_big - len(fast.found) == fast.subscription.dropped
     assert len(fast.found) > 2 * len(slow.found)
-    assert senders[0].slowest < 2
+    assert senders[0].slowest < HELD_UP
 
 
 def test_a_cut_link_stalls_nobody_with_large_messages(plane: DataPlane) -> None:
@@ -180,7 +182,7 @@ def test_a_cut_link_stalls_nobody_with_large_messages(plane: DataPlane) -> None:
     wait_until(lambda: sent - 1 in reader.numbers, "the last")
     reader.end()
     assert len(reader.found) > 0.7 * sent
-    assert sender.slowest < 2
+    assert sender.slowest < HELD_UP
 
 
 def test_readers_of_one_machine_cost_one_transfer(plane: DataPlane) -> None:
@@ -297,4 +299,4 @@ def test_a_direct_link_that_is_cut_heals_by_itself(
         wait_until(lambda: sent - 1 in reader.numbers, "the last")  # noqa: B023
     assert list(range(sent)) == reliable.numbers
     assert sorted(set(drop.numbers)) == drop.numbers
-    assert sender.slowest < seconds
+    assert sender.slowest < HELD_UP

@@ -32,12 +32,14 @@ class Operator:
         return DoraStatus.CONTINUE
 """
 SINK = """
+import sys
 from dora import Node
 
 node = Node()
 for event in node:
     if event["type"] == "INPUT":
-        print("got", event["value"][0], node.kvs_read("latest").decode(), flush=True)
+        shared = node.kvs_read("latest").decode()
+        sys.stdout.write(f"got {event['value'][0]} {shared}\\n")
 """
 FLOW = """
 nodes:

@@ -39,8 +39,8 @@ async def gather(
 
         async def look(name: str, session: Session) -> None:
             try:
-                onlookers[name] = await stack.enter_async_context(onlooker(session))
-                looks[name] = await _look(session, onlookers[name])
+                at = onlookers[name] = await stack.enter_async_context(onlooker(session))
+                looks[name] = await session.asked_again_if_gone(lambda: _look(session, at))
             except MachineError as error:
                 unreachable[name] = error
                 looks.pop(name, None)

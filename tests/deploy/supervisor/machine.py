@@ -28,7 +28,7 @@ from deploy.supervisor.layout import Layout
 from deploy.unit import RestartPolicy, StopPolicy, Unit
 
 PYTHON = os.environ.get("SUPERVISOR_PYTHON", sys.executable)
-PATIENCE = 60.0
+PATIENCE = 25.0  # seconds; less than the half minute for which a supervisor waits for work
 
 Value = TypeVar("Value")
 
