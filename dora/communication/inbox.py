@@ -59,6 +59,11 @@ class Inbox(Generic[T]):
     def dropped(self) -> int:
         return self._dropped
 
+    @property
+    def waiting(self) -> int:
+        """Messages that count against the limit."""
+        return self._data
+
     def fileno(self) -> int:
         return self._wake
 

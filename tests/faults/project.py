@@ -85,10 +85,7 @@ def _hear(i: int, robots: Iterable[int]) -> str:
     drop = f"queue_size: {QUEUE}, input_timeout: {SILENCE:g}s"
     rows = [f"      drop-{k}: {{source: talk-{k}/drop, {drop}}}\n" for k in robots]
     rows += [f"      reliable-{k}: talk-{k}/reliable\n" for k in robots]
-    rows += [
-        f"      direct-{k}: {{source: talk-{k}/direct, link: direct, queue_size: {CACHE}}}\n"
-        for k in robots
-    ]
+    rows += [f"      direct-{k}: {{source: talk-{k}/direct, link: direct}}\n" for k in robots]
     if i != 1:
         rows.append("      bulk: {source: talk-1/bulk, queue_size: 1}\n")
     return f"""\
