@@ -1,6 +1,7 @@
 """The stage across two machines: the sender on one, all receivers on the other.
 
-dora-rs runs its coordinator and two daemons, ours two routers, both over plain TCP.
+dora-rs runs its coordinator and two daemons, ours two routers, both over plain TCP. Once our edges
+go through the routers, once past them (`link: direct`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from benchmarks.network import SIDES, Network
 from benchmarks.peer import Peer
 from benchmarks.stage import PATIENCE, ROOT, Stage, StageError
 from dora.compile.dataplane import dials
+from dora.protocol.config import Links
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
 
 PORT = 7447
+DOOR = 7448
 COORDINATOR_PORT = 6013
 
 
@@ -50,6 +53,7 @@ class BetweenStage(Stage):
                 else {},
                 insecure=True,  # as dora-rs
                 documents=str(self.folder),
+                door=f"{self.network.address(side)}:{DOOR}",
             )
             command = [str(self.peer.python), "-m", "dora.communication.router"]
             env = {ROUTER_CONFIG: config.to_text(), "PYTHONPATH": str(ROOT)}
@@ -100,3 +104,11 @@ class BetweenStage(Stage):
             if time.monotonic() > deadline:
                 raise StageError("dora-rs's coordinator did not come up")
             time.sleep(0.1)
+
+
+class DirectStage(BetweenStage):
+    layer = "direct"
+    links = Links(insecure=True)
+
+    def door(self, name: str) -> str:
+        return f"{self.network.address(self.machine(name))}:{DOOR}"

@@ -1,7 +1,8 @@
 """What `link: direct` gains between two machines: `python -m benchmarks.direct`.
 
 One process sends the same bytes in turn to two readers on the other machine (a network namespace):
-one is reached through both machines' routers, the other reads the sender itself. Plain TCP.
+one is reached through both machines' routers, the other reads the sender itself. Encrypted as in a
+deployment (QUIC, and TLS 1.3), or with --plain over plain TCP.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rich.table import Table
 from benchmarks.figures import SIZES, duration
 from benchmarks.network import SIDES, Network, NetworkError
 from dora.compile.dataplane import dials
+from dora.coordinator.keys import create_keys
 from dora.protocol.config import NODE_CONFIG, InputConfig, Links, NodeConfig, OutputConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from dora.protocol.router import ROUTER_CONFIG, RouterConfig
@@ -40,11 +42,12 @@ PATIENCE = 300.0  # s
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.direct", description=__doc__)
     parser.add_argument("--count", type=int, default=60, help="messages of each size and way")
+    parser.add_argument("--plain", action="store_true", help="without encryption")
     chosen = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         with Network() as network, tempfile.TemporaryDirectory() as folder:
-            found = _measure(network, Path(folder), chosen.count)
+            found = _measure(network, Path(folder), chosen.count, plain=chosen.plain)
     except (NetworkError, RuntimeError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
@@ -67,8 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(network: Network, folder: Path, count: int) -> dict[str, dict[int, list[int]]]:
+def _measure(
+    network: Network, folder: Path, count: int, *, plain: bool
+) -> dict[str, dict[int, list[int]]]:
     """Way -> size -> nanoseconds."""
+    links = {side: Links(insecure=True) for side in SIDES} if plain else _keys(network, folder)
     nodes = {
         "sender": NodeSummary("near", "", {}, WAYS),
         **{way: NodeSummary("far", "", {"in": f"sender/{way}"}) for way in WAYS},
@@ -95,7 +101,10 @@ def _measure(network: Network, folder: Path, count: int) -> dict[str, dict[int, 
                 str(folder / f"{side}.sock"),
                 listen=f"{network.address(side)}:{PORT}",
                 connect={other: f"{network.address(other)}:{PORT}"} if dials(side, other) else {},
-                insecure=True,
+                key=links[side].key or None,
+                certificate=links[side].certificate or None,
+                authorities=links[side].authorities,
+                insecure=plain,
                 documents=str(folder),
                 door=f"{network.address(side)}:{DOOR}",
             )
@@ -104,13 +113,14 @@ def _measure(network: Network, folder: Path, count: int) -> dict[str, dict[int, 
         for way in WAYS:
             at = f"{network.address('near')}:{DOOR}" if way == "direct" else ""
             wired = InputConfig(f"sender/{way}", LAYERS[way], at=at)
-            reader = _config(way, "far", folder, inputs={"in": wired})
+            reader = _config(way, "far", folder, links["far"], inputs={"in": wired})
             env = {NODE_CONFIG: reader.to_text(), "BENCH_NOTES": str(folder / way)}
             readers.append(start("far", [str(NODES / "stopwatch.py")], env))
         sending = _config(
             "sender",
             "near",
             folder,
+            links["near"],
             outputs={
                 "routed": OutputConfig(("zenoh",)),
                 "direct": OutputConfig(("direct",), callers=("direct/in",)),
@@ -139,6 +149,7 @@ def _config(
     name: str,
     side: str,
     folder: Path,
+    links: Links,
     inputs: Mapping[str, InputConfig] | None = None,
     outputs: Mapping[str, OutputConfig] | None = None,
 ) -> NodeConfig:
@@ -150,8 +161,21 @@ def _config(
         outputs or {},
         zenoh=str(folder / f"{side}.sock"),
         documents=str(folder),
-        links=Links(insecure=True),
+        links=links,
     )
+
+
+def _keys(network: Network, folder: Path) -> dict[str, Links]:
+    """Of both machines, as a deployment hands them out."""
+    made = {side: create_keys(side, network.address(side)) for side in SIDES}
+    authorities = "".join(it.authority_pem for it in made.values())
+    found = {}
+    for side, keys in made.items():
+        key, certificate = folder / f"{side}.key", folder / f"{side}.certificate"
+        key.write_text(keys.key_pem)
+        certificate.write_text(keys.certificate_pem)
+        found[side] = Links(str(key), str(certificate), authorities)
+    return found
 
 
 def _end(process: subprocess.Popen[str]) -> None:

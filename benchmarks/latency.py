@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.between import BetweenStage
+from benchmarks.between import BetweenStage, DirectStage
 from benchmarks.figures import (
     BARE_FLOOR,
     FLOOR,
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows += round_trip(stage, passes, seconds)
         with Network() as network, BetweenStage(peer, network) as between:
             rows += one_way(between, "two machines", "one", passes, seconds / 2)
+        with Network() as network, DirectStage(peer, network) as between:
+            rows += one_way(between, "two machines, direct", "one", passes, seconds / 2)
     except NetworkError as error:
         console.print(f"two machines: not measured: {error}", markup=False)
     except (StageError, RuntimeError) as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.nodes.board import Board, create_board
 from benchmarks.peer import Peer
-from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig, OutputConfig
+from dora.protocol.config import NODE_CONFIG, InputConfig, Links, NodeConfig, OutputConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +41,7 @@ class Stage:
     """A context manager. Subclasses may put the nodes elsewhere (`benchmarks.between`)."""
 
     layer = "shm"  # that our edges use
+    links: Links | None = None
     has_floor = True
 
     def __init__(self, peer: Peer) -> None:
@@ -99,6 +100,10 @@ class Stage:
     def socket(self, machine: str) -> str:
         """Of our router there."""
         return str(self.folder / f"{machine}.sock")
+
+    def door(self, name: str) -> str:
+        """Where a node is called by those that read it directly."""
+        return ""
 
     def start_routers(self) -> None:
         return
@@ -246,13 +251,18 @@ class Stage:
                 layer=self.layer,
                 queue_size=queue or 10,
                 queue_policy="backpressure" if queue else "drop_oldest",
+                at=self.door(_source(wire).split("/")[0]),
             )
         return NodeConfig(
             dataflow=FLOW,
             dataflow_id="00000000-0000-7000-8000-000000000000",
             node=name,
             inputs=inputs,
-            outputs={output: OutputConfig((self.layer,)) for output in _outputs(name)},
+            outputs={
+                output: OutputConfig((self.layer,), callers=_readers(f"{name}/{output}"))
+                for output in _outputs(name)
+            },
+            links=self.links,
             shm=str(self.folder),
             zenoh=self.socket(self.machine(name)),
             documents=str(self.folder),
@@ -309,6 +319,11 @@ def _outputs(name: str) -> tuple[str, ...]:
     if name == "sender":
         return (*(f"{use}_{fan}" for use in USES for fan in ("one", "four")), "ask")
     return ("answer",) if name == "reader1" else ()
+
+
+def _readers(source: str) -> tuple[str, ...]:
+    """The inputs (`node/input`) that read an output."""
+    return tuple(f"{name}/{it}" for name in _NAMES for it in _wires(name) if _source(it) == source)
 
 
 def _source(wire: str) -> str:

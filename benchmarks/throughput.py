@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.between import BetweenStage
+from benchmarks.between import BetweenStage, DirectStage
 from benchmarks.figures import FLOOR, PEER, SIZES, Row, Sample, duration, rate, rates
 from benchmarks.network import Network, NetworkError
 from benchmarks.peer import install
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             costs = cpu(stage, passes, 1.0 if chosen.quick else 3.0)
         with Network() as network, BetweenStage(peer, network) as between:
             rows += floods(between, "two machines", "one", min(passes, 2), seconds)
+        with Network() as network, DirectStage(peer, network) as between:
+            rows += floods(between, "two machines, direct", "one", min(passes, 2), seconds)
     except NetworkError as error:
         console.print(f"two machines: not measured: {error}", markup=False)
     except (StageError, RuntimeError) as error:

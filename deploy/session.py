@@ -6,7 +6,7 @@ import asyncio
 import json
 import shlex
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -126,6 +126,24 @@ class Session:
             )
         self.facts = Facts.from_json(self.machine.id, answer)
         self._seen = answer.get("seen") or {}
+
+    async def asked_again_if_gone(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What `ask` finds out. A supervisor that ran when we looked may have left since, for want
+        of work, while others were waited for: then the facts are read anew, and `ask` is called
+        once more. Raises what `ask` does, or MachineError."""
+        try:
+            return await ask()
+        except Refused:
+            raise
+        except MachineError:
+            if not self.facts.supervisor.get("running"):
+                raise
+            answer = await self._in_turn(_answer(self.connection, self.machine, "probe"))
+            facts = Facts.from_json(self.machine.id, answer)
+            if facts.supervisor.get("running"):
+                raise
+        self.facts, self._seen = facts, {}
+        return await ask()
 
     @property
     def runs_our_supervisor(self) -> bool:

@@ -77,6 +77,17 @@ def _backwards(path: Path, end: Optional[int] = None) -> Iterator[Tuple[int, byt
             yield 0, rest
 
 
+def _last_begin(file: BinaryIO, end: int) -> int:
+    """Where the line begins that is being written at the end of a file; the end if there is none,
+    or if it is longer than a line."""
+    begin = max(0, end - LONGEST_LINE)
+    file.seek(begin)
+    newline = file.read(end - begin).rfind(b"\n")
+    if newline >= 0:
+        return begin + newline + 1
+    return end if begin else 0
+
+
 def ending(log: Path, count: int = 20, size: int = 4096) -> List[str]:
     """The last `count` lines of the log, as far as they fit into its last `size` bytes.
 
@@ -103,15 +114,17 @@ def last_lines(data: bytes, count: int = 20, *, cut: bool = False) -> List[str]:
 
 
 class Follower:
-    """New lines of one log, through rotations. Starts at the end of what is there."""
+    """New lines of one log, through rotations. Starts at the end of what is there; with `whole`
+    where its last line begins, if that is still being written."""
 
-    def __init__(self, log: Path, *, from_start: bool = False) -> None:
+    def __init__(self, log: Path, *, from_start: bool = False, whole: bool = False) -> None:
         self.log = log
         self._file = self._open()
         self._rest = b""
         self.begin = 0
         if self._file is not None and not from_start:
-            self.begin = self._file.seek(0, os.SEEK_END)
+            end = self._file.seek(0, os.SEEK_END)
+            self.begin = self._file.seek(_last_begin(self._file, end) if whole else end)
 
     def read(self, limit: int = 1000) -> List[str]:
         """Complete lines that came since the last call, about `limit` at most."""
@@ -157,8 +170,13 @@ class Follower:
             return b""
         ours = os.fstat(self._file.fileno())
         if (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino):
+            block = self._file.read(BLOCK)  # written since we looked, before it was rotated
+            if block:
+                return block
             self.close()  # rotated, and read to its end
             self._file = self._open()
+            if self._rest:
+                return b"\n"  # what had no end is no part of the next file's first line
             return b"" if self._file is None else self._file.read(BLOCK)
         if found.st_size < self._file.tell():
             self._file.seek(0)  # emptied

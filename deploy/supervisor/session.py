@@ -148,7 +148,8 @@ class Session:
         gone = asyncio.ensure_future(self._client_gone())
         try:
             if follow:
-                followers = {name: Follower(layout.log(deployment, name)) for name in names}
+                logs = {name: layout.log(deployment, name) for name in names}
+                followers = {name: Follower(it, whole=True) for name, it in logs.items()}
             await self._send({"ok": True})
             for name in names:
                 end = followers[name].begin if follow else None

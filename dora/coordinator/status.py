@@ -65,11 +65,14 @@ async def status(contact: Contact, deployment: str | None = None) -> Status:
     holds: dict[str, Holds] = {}
 
     async def ask(session: Session) -> tuple[list[NodeStatus], list[DataflowSummary]]:
-        try:
+        async def all_of_it() -> tuple[list[NodeStatus], list[DataflowSummary]]:
             answer = await _machine(session, deployment)
             locks[session.machine.id] = await locks_of(session)
             holds[session.machine.id] = await holds_of(session)
             return answer
+
+        try:
+            return await session.asked_again_if_gone(all_of_it)
         except MachineError as error:  # lost since we reached it, or cannot tell
             contact.unreachable[session.machine.id] = error
             contact.last_seen[session.machine.id] = time.time()

@@ -18,6 +18,7 @@ from deploy.inventory import Machine
 from deploy.session import Session
 from deploy.whereabouts import Known, Whereabouts
 from tests.deploy.build.wheels import facts
+from tests.deploy.supervisor.machine import alive, until
 
 SOCKET = "/home/robot/.local/share/dora/run/supervisor.sock"
 
@@ -81,6 +82,7 @@ async def test_a_supervisor_that_is_known_is_asked_and_no_program_started(
         assert 0 == await started()
         assert 0 == await started(deployment="flow")
         os.kill(supervisor, signal.SIGKILL)
+        until(lambda: not alive(supervisor), "its end")
         session = await Session.open(connector, machine, known=known)
         assert not session.facts.supervisor["running"]
         await session.close()

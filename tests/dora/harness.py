@@ -254,13 +254,15 @@ class Playground:
 
     @staticmethod
     def _is_ready(notify: socket.socket, process: Process) -> bool:
-        if process.popen.poll() is not None:
-            # A program that never became a node is the test's mistake, or the very error.
-            raise AssertionError(f"{process.log.stem} ended too early:\n{process.text()}")
+        ended = process.popen.poll() is not None  # then all that it said is there to be read
         try:
-            return b"READY=1" in notify.recv(4096)
+            while b"READY=1" not in notify.recv(4096):
+                pass
         except TimeoutError:
+            # A program that never became a node is the test's mistake, or the very error.
+            assert not ended, f"{process.log.stem} ended too early:\n{process.text()}"
             return False
+        return True
 
     def end(self) -> None:
         for process in reversed(self.processes):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tests.faults.bench import Bench, is_link
 from tests.faults.findings import Finding
+from tests.faults.project import SILENCE
 from tests.faults.tapes import Edge, Said
 
 
@@ -52,11 +53,12 @@ class Fault:
 
     def silences(self, edges: Collection[Edge]) -> None:
         """Their `input_timeout` closed these inputs, and their next message opened them again;
-        nothing else was told."""
+        nothing else was told. (So it is, and rightly, with an input to which nothing came for as
+        long because the machine of the bench was busy.)"""
         wanted = {(it.reader, it.input) for it in edges}
         closed, recovered = (self._told(kind) for kind in ("INPUT_CLOSED", "INPUT_RECOVERED"))
-        assert wanted == set(closed)
-        assert wanted == set(recovered)
+        assert wanted == closed.keys() - (self._silent() - wanted)
+        assert closed.keys() == recovered.keys()
         if wanted:
             self.detected("nodes", min(closed.values()))
             self.finding.events = "INPUT_CLOSED, then INPUT_RECOVERED, where input_timeout is set"
@@ -66,7 +68,7 @@ class Fault:
         """As `silences`, of some of these edges or none."""
         closed, recovered = (self._told(kind) for kind in ("INPUT_CLOSED", "INPUT_RECOVERED"))
         assert set(closed) == set(recovered)
-        assert set(closed) <= {(it.reader, it.input) for it in edges}
+        assert closed.keys() - self._silent() <= {(it.reader, it.input) for it in edges}
         self.nothing_else({"INPUT_CLOSED", "INPUT_RECOVERED"})
         if closed:
             self.finding.events = f"{len(closed)} inputs closed and recovered"
@@ -76,6 +78,16 @@ class Fault:
         told = [it for it in self.bench.tapes.events if it.at >= self.calm]
         assert [] == [it for it in told if it.type not in types]
         self.finding.events = self.finding.events or "none"
+
+    def _silent(self) -> set[tuple[str, str]]:
+        """The inputs with an `input_timeout` to which nothing came for so long."""
+        self.bench.tapes.read()
+        now = time.monotonic()
+        return {
+            (it.reader, it.input)
+            for it in self.bench.edges
+            if it.kind == "drop" and self.bench.tapes.pause([it], self.calm, now) > SILENCE - 0.2
+        }
 
     def _told(self, kind: str) -> dict[tuple[str, str | None], float]:
         self.bench.tapes.read()

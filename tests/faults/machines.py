@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from tests.faults.bench import CLOCKED, FULL, VICTIM, Bench, states
@@ -163,8 +164,8 @@ def log_disk_full(bench: Bench, finding: Finding, seconds: float) -> None:
     emptied = time.monotonic()
 
     def logged() -> bool:
-        lines = bench.fleet.lines(f"talk-{FULL}")
-        return any(int(line.split()[1]) > last for line in lines if line.startswith("said "))
+        whole = [re.match(r"said (\d+) \.", it) for it in bench.fleet.lines(f"talk-{FULL}")]
+        return any(int(it[1]) > last for it in whole if it is not None)
 
     wait_until(logged, "lines after the disk has room again")
     finding.normal = time.monotonic() - emptied

@@ -68,9 +68,10 @@ def sender_killed(bench: Bench, finding: Finding, seconds: float) -> None:
     fault.judge([it for it in bench.edges if it not in of_it])
     before = {it.run for it in bench.tapes.said[VICTIM] if it.at <= fault.at}
     last = max(it for it in bench.tapes.said[VICTIM] if it.run in before)
-    for edge in of_it:
-        if edge.within:  # the last one may have been on its tape, and not yet sent
-            assert set(bench.tapes.lost(edge, fault.calm, time.monotonic() - 1)) <= {last}
+    within, now = [it for it in of_it if it.within], time.monotonic()
+    bench.flowing(within, now)  # then all that was sent before has come, or will not
+    for edge in within:  # the last one may have been on its tape, and not yet sent
+        assert set(bench.tapes.lost(edge, fault.calm, now)) <= {last}
     fault.keeps(unit)
     fault.nothing_else({"NODE_RESTARTED"})
 

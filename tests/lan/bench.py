@@ -20,7 +20,7 @@ from tests.lan.disk import FIRST_PROCESS, INIT, Key, write_disk
 
 REMEDY = "run the tests as root, after: apt-get install openssh-server iproute2 util-linux"
 SSHD = "/usr/sbin/sshd"
-PATIENCE = 30.0  # seconds; for what a busy machine needs long for, never what is measured
+PATIENCE = 60.0  # seconds; for what a busy machine needs long for, never what is measured
 
 
 class BenchError(RuntimeError):

@@ -19,7 +19,7 @@ from dora.compile.dataplane import dials
 from dora.coordinator.keys import create_keys
 from dora.protocol.config import Links
 from tests.dora.harness import PATIENCE, Playground, Process, playground
-from tests.lan.bench import Lan
+from tests.lan.bench import Lan, wait_until
 
 PORT = 7447
 
@@ -122,6 +122,24 @@ class Reader:
                 self.closed = True
             elif "n" in message.metadata:
                 self.found.append((message.metadata["n"], time.monotonic()))
+
+
+def undisturbed(sender: Sender, *readers: Reader) -> int:
+    """Waits until a second has passed of which nothing was lost on its way to any of them: routers
+    that have just found each other may still change their ways. Since which number that is so."""
+    begin = 0
+
+    def whole() -> bool:
+        nonlocal begin
+        begin = sender.sent
+        time.sleep(1)
+        end = sender.sent
+        for it in readers:
+            wait_until(lambda: it.numbers[-1:] > [end], "what is sent now comes")  # noqa: B023
+        return all({*range(begin, end)} <= {*it.numbers} for it in readers)
+
+    wait_until(whole, "a second without a loss")
+    return begin
 
 
 class Sender:

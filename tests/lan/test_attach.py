@@ -69,7 +69,7 @@ def test_another_laptop_attaches_and_is_told_what_it_missed(
         cut = time.time()
         lost = until(lambda row: row.get("link") == "unknown")
         assert NAME == lost["machine"]
-        assert lost["since"] <= cut + 1  # not when that was found out
+        assert lost["since"] <= cut + 2  # not when that was found out
         lan.kill(ROBOT, pid)
 
         def again() -> list[int]:
@@ -84,7 +84,7 @@ def test_another_laptop_attaches_and_is_told_what_it_missed(
         watcher.send_signal(signal.SIGINT)
         assert watcher.stdout is not None
         assert "detached; watched keeps running" in watcher.stdout.read()
-        assert 0 == watcher.wait(30)
+        assert 0 == watcher.wait(60)
         assert [now] == again()
     finally:
         watcher.kill()

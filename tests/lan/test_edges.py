@@ -13,10 +13,12 @@ import pytest
 from dora.protocol.config import BULK
 from tests.dora.communication.suite import receive, settle
 from tests.lan.bench import Lan, wait_until
-from tests.lan.dataplane import DataPlane, Reader, Sender, data_plane
+from tests.lan.dataplane import DataPlane, Reader, Sender, data_plane, undisturbed
 
 DROP, RELIABLE = "flow/a/drop", "flow/a/reliable"
 CACHE = 1000
+# Seconds; who waited for a link that is cut or full, for longer than that, would be held up more.
+HELD_UP = 4
 
 
 @pytest.fixture
@@ -26,7 +28,8 @@ def plane(lan: Lan) -> Iterator[DataPlane]:
 
 
 class Flows:
-    """Robot 1 sends on two routes at 50 Hz, robots 2 and 3 read both."""
+    """Robot 1 sends on two routes at 50 Hz, robots 2 and 3 read both: undisturbed since the message
+    with the number `begin`."""
 
     def __init__(self, plane: DataPlane, cache: int = CACHE) -> None:
         at = {i: plane.layer(i) for i in plane.lan.robots}
@@ -43,6 +46,7 @@ class Flows:
         self.sender = Sender(drop, reliable, hz=50)
         for key in self.readers:
             self.flowing(*key)
+        self.begin = undisturbed(self.sender, *self.readers.values())
 
     def flowing(self, robot: int, route: str) -> None:
         """Returns when a message came that was not there before."""
@@ -79,13 +83,14 @@ def test_a_silent_cut_and_a_killed_router_heal_by_themselves(plane: DataPlane, c
         everything = list(range(sent))
         assert everything == flows.readers[2, RELIABLE].numbers
         assert everything == flows.readers[3, RELIABLE].numbers
-        assert everything == flows.readers[3, DROP].numbers
+        others = flows.readers[3, DROP].numbers
+        assert everything[flows.begin :] == [number for number in others if number >= flows.begin]
         heard = flows.readers[2, DROP].numbers
         assert heard == sorted(set(heard))
         # What the cut has cost is known, once something came behind it.
         assert sent - len(heard) == flows.readers[2, DROP].subscription.dropped
         assert 0 == flows.readers[2, RELIABLE].subscription.dropped
-        assert flows.sender.slowest < 2
+        assert flows.sender.slowest < HELD_UP
     finally:
         flows.sender.end()
 
@@ -143,12 +148,15 @@ def test_a_slow_link_stalls_nobody(plane: DataPlane) -> None:
     plane.lan.rate(2, 20)
     readers = {("big", i): Reader(it) for i, it in big_at.items()}
     readers |= {("other", i): Reader(it) for i, it in other_at.items()}
-    senders = Sender(big, hz=20, value=bytes(1_000_000)), Sender(other, hz=50)
+    small = Sender(other, hz=50)
+    begin = undisturbed(small, *(readers["other", i] for i in other_at))
+    senders = Sender(big, hz=20, value=bytes(1_000_000)), small
     time.sleep(5)
     sent_big, sent_other = (sender.end() for sender in senders)
     for i in (1, 3):
         wait_until(lambda: sent_other - 1 in readers["other", i].numbers, "the last")  # noqa: B023
-        assert list(range(sent_other)) == readers["other", i].numbers
+        came = readers["other", i].numbers
+        assert list(range(begin, sent_other)) == [number for number in came if number >= begin]
     wait_until(lambda: sent_big - 1 in readers["big", 3].numbers, "the last big one")
     for reader in readers.values():
         reader.end()
@@ -157,7 +165,7 @@ def test_a_slow_link_stalls_nobody(plane: DataPlane) -> None:
     assert len(slow.found) < sent_big
     assert sent_big - len(fast.found) == fast.subscription.dropped
     assert len(fast.found) > 2 * len(slow.found)
-    assert senders[0].slowest < 2
+    assert senders[0].slowest < HELD_UP
 
 
 def test_a_cut_link_stalls_nobody_with_large_messages(plane: DataPlane) -> None:
@@ -174,7 +182,7 @@ def test_a_cut_link_stalls_nobody_with_large_messages(plane: DataPlane) -> None:
     wait_until(lambda: sent - 1 in reader.numbers, "the last")
     reader.end()
     assert len(reader.found) > 0.7 * sent
-    assert sender.slowest < 2
+    assert sender.slowest < HELD_UP
 
 
 def test_readers_of_one_machine_cost_one_transfer(plane: DataPlane) -> None:
@@ -291,4 +299,4 @@ def test_a_direct_link_that_is_cut_heals_by_itself(
         wait_until(lambda: sent - 1 in reader.numbers, "the last")  # noqa: B023
     assert list(range(sent)) == reliable.numbers
     assert sorted(set(drop.numbers)) == drop.numbers
-    assert sender.slowest < seconds
+    assert sender.slowest < HELD_UP

@@ -57,7 +57,7 @@ nodes:
   - id: show
     path: show.py
     deploy: {machine: base}
-    inputs: {boxes: {source: detector/boxes, input_timeout: 2s}}
+    inputs: {boxes: {source: detector/boxes, input_timeout: 5s}}
   - id: lamp
     path: lamp.py
     deploy: {machine: rover}

@@ -348,7 +348,7 @@ async def test_a_hanging_sshd_is_told_from_a_silent_host(lan: Lan) -> None:
     listen = "import socket, time; s = socket.create_server(('', 2223)); time.sleep(1000)"
     with running(lan.enter(1, ["python3", "-c", listen])):
         while True:
-            error = await failure(connector(lan, connect_timeout=0.5), robot(lan, port=2223))
+            error = await failure(connector(lan, connect_timeout=2), robot(lan, port=2223))
             if error.cause != "refused":  # not listening yet
                 break
         assert "timeout" == error.cause
@@ -362,7 +362,9 @@ async def test_something_else_than_ssh_is_a_protocol_error(lan: Lan) -> None:
     """Another protocol answers on the port."""
     speak = (
         "import socket; s = socket.create_server(('', 2224))\n"
-        "while True: c, _ = s.accept(); c.sendall(b'HTTP/1.1 400 no\\r\\n\\r\\n'); c.close()"
+        "while True:\n c, _ = s.accept(); c.sendall(b'HTTP/1.1 400 no\\r\\n\\r\\n')\n"
+        " c.shutdown(socket.SHUT_WR)\n"
+        " while c.recv(4096): pass\n"
     )
     with running(lan.enter(1, ["python3", "-c", speak])):
         while True:

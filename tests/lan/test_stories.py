@@ -138,7 +138,7 @@ def test_the_watch_tells_of_a_lost_link_and_of_its_return(lan: Lan, fleet: Fleet
                 break
         watcher.send_signal(signal.SIGINT)
         said += watcher.stdout.readlines()
-        assert 0 == watcher.wait(20)
+        assert 0 == watcher.wait(60)
     finally:
         watcher.kill()
         watcher.wait()

@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy.supervisor.layout import Layout
 
-PATIENCE = 60.0  # seconds, for what takes a moment on a busy machine
+PATIENCE = 120.0  # seconds, for what takes a moment, or many on a busy machine
 
 
 class Fleet:
@@ -112,7 +112,7 @@ def alive(pid: int) -> bool:
     """Whether a process of this machine runs (a zombie does not)."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
@@ -123,7 +123,7 @@ def processes_below(folder: Path) -> dict[int, str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                line = os.fsdecode((entry / "cmdline").read_bytes().replace(b"\0", b" "))
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if str(folder) in line and alive(int(entry.name)):

@@ -29,8 +29,8 @@ class Coordinator:
 
     def end(self, number: int = signal.SIGINT) -> None:
         self.process.send_signal(number)
-        self.process.wait(30)
-        self._reading.join(30)
+        self.process.wait(100)
+        self._reading.join(100)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -51,7 +51,7 @@ def test_a_node_that_must_not_be_disturbed_is_waited_for(embedded: Fleet, tmp_pa
     before = embedded.pids()
 
     arguments = ("deploy", flow(tmp_path, "two", b=MOVING), "--detach", "--window", "0.2")
-    waiting = embedded.start(*arguments, "--wait", "60")
+    waiting = embedded.start(*arguments, "--wait", "150")
     try:
         assert waiting.stdout is not None
         said = next(line for line in waiting.stdout if "waits" in line)
@@ -61,7 +61,7 @@ def test_a_node_that_must_not_be_disturbed_is_waited_for(embedded: Fleet, tmp_pa
         assert before == embedded.pids()
     finally:
         (tmp_path / "arrived").touch()
-        output, _ = waiting.communicate(timeout=60)
+        output, _ = waiting.communicate(timeout=200)
     assert 0 == waiting.returncode, output
     after = embedded.pids()
     assert {"a@base", "b@rover"} == {name for name in before if before[name] != after[name]}

@@ -11,7 +11,7 @@ from tests.scenarios.fleet import Fleet, wait_until, write_flow
 TELL = """
 import sys
 import tiny
-print(tiny.version, tiny.tag, sys.executable, sys.prefix, sep="|")
+print("|".join([tiny.version, tiny.tag, sys.executable, sys.prefix]))
 """
 FLOW = """\
 nodes:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from collections.abc import Iterator
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.deploy.supervisor.test_metrics import free_port, listens
+from tests.deploy.supervisor.ports import reserved_port
+from tests.deploy.supervisor.test_metrics import listens
 from tests.scenarios.conftest import EMBEDDED
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
 
@@ -56,10 +59,17 @@ def figures(port: int) -> dict[tuple[str, str], float]:
     }
 
 
-def test_nodes_have_cores_of_their_own_and_machines_tell_figures(embedded: Fleet) -> None:
+@pytest.fixture
+def port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
+def test_nodes_have_cores_of_their_own_and_machines_tell_figures(
+    embedded: Fleet, port: int
+) -> None:
     """A node is alone on its core, the other is kept off it and gets another nice value; a changed
     flow moves and restarts nobody. The supervisor serves figures while the inventory says so."""
-    port = free_port()
     embedded.inventory.write_text(
         EMBEDDED.replace(
             "base: {host: embedded}", f"base: {{host: embedded, metrics: {{port: {port}}}}}"

@@ -61,6 +61,7 @@ def test_a_node_that_fails_is_tried_on_each_machine_once(embedded: Fleet, tmp_pa
         row = embedded.nodes()["fickle"]
         second = row["machine"]
         assert f"from {first}: exited with code 1" == row["moved"]
+        wait_until(lambda: coordinator.says("moved fickle"), "that it has moved it")
         assert 1 == sum("moved fickle" in line for line in coordinator.said)
         note = embedded.json("generations", "failing")["revisions"][0]["note"]
         assert note.startswith(f"moved fickle {first} -> {second}; fickle keeps failing on {first}")

@@ -36,7 +36,7 @@ def said(fleet: Fleet, machine: str, node: str) -> str:
     """The last line of a node's log, read on the disk."""
     root = fleet.home / f"data/dora/embedded/{machine}/.local/share/dora"
     log = root / "logs/duo" / f"{node}.log"
-    return log.read_text().splitlines()[-1] if log.exists() else ""
+    return ["", *(log.read_text().splitlines() if log.exists() else ())][-1]
 
 
 @contextmanager
@@ -70,12 +70,15 @@ def test_a_supervisor_that_is_killed_while_a_generation_is_on_trial(
 
     with on_trial(embedded, tmp_path, "60") as deploying:
         kill_supervisor(embedded, "base")
-        output, _ = deploying.communicate(timeout=60)
+        output, _ = deploying.communicate(timeout=200)
 
     assert 5 == deploying.returncode, output
     rows = {row["machine"]: row for row in json.loads(output[output.index("\n{\n") :])["machines"]}
     assert ["rolled_back"] * 2 == [rows[name]["outcome"] for name in ("base", "rover")]
     assert before == rows["base"]["generation"]
-    assert {"running"} == {row["state"] for row in embedded.nodes("duo").values()}
+    wait_until(
+        lambda: {"running"} == {row["state"] for row in embedded.nodes("duo").values()},
+        "the old nodes run again",
+    )
     assert ("one", "one") == (said(embedded, "base", "a"), said(embedded, "rover", "b"))
     assert "deployed" == embedded.deploy(flow(tmp_path, "three"))["outcome"]

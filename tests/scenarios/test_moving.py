@@ -80,7 +80,7 @@ KEPT = ("source", "host", "sink", "far")
 OUTPUTS = ("relayed", "echoed")
 FLOW = """
 nodes:
-  - {{id: source, path: source.py, inputs: {{tick: dora/timer/hz/50}}, outputs: [numbers, frames],
+  - {{id: source, path: source.py, inputs: {{tick: dora/timer/hz/20}}, outputs: [numbers, frames],
      deploy: {{machine: base}}}}
   - id: relay
     path: relay.py

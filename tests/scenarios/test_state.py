@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests.scenarios.fleet import Fleet, wait_until, write_flow
 
+# Each line in one piece: it may be killed between two.
 COUNTER = """
+import sys
 import pyarrow as pa
 from dora import DoraStatus
 
@@ -18,24 +20,26 @@ class Operator:
 
     def restore_state(self, state):
         self.count = int(state["count"])
-        print("restored", self.count, flush=True)
+        sys.stdout.write(f"restored {self.count}\\n")
 
     def on_event(self, event, send_output):
         if event["type"] == "INPUT":
             self.count += STEP
             self.save_state("count", str(self.count).encode())
             self.kvs_write("latest", str(self.count).encode())
-            print("saved", self.count, flush=True)
+            sys.stdout.write(f"saved {self.count}\\n")
             send_output("count", pa.array([self.count]))
         return DoraStatus.CONTINUE
 """
 SINK = """
+import sys
 from dora import Node
 
 node = Node()
 for event in node:
     if event["type"] == "INPUT":
-        print("got", event["value"][0], node.kvs_read("latest").decode(), flush=True)
+        shared = node.kvs_read("latest").decode()
+        sys.stdout.write(f"got {event['value'][0]} {shared}\\n")
 """
 FLOW = """
 nodes:

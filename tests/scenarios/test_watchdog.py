@@ -22,14 +22,14 @@ import time
 from dora import Node
 for event in Node():
     print(event["type"])
-time.sleep(4)
+time.sleep(6)
 print("finished")
 """
 SEND = """
 import time
 from dora import Node
 node = Node()
-for number in range(8):
+for number in range(12):
     node.send_output("n", b"x" * number)
     time.sleep(0.5)
 print("sent")
@@ -37,9 +37,9 @@ print("sent")
 FLOW = """\
 nodes:
   - {id: hang, path: hang.py, inputs: {t: dora/timer/millis/100}, outputs: [n],
-     health_check_timeout: 2s, restart_policy: on-failure}
-  - {id: wait, path: wait.py, inputs: {n: hang/n}, health_check_timeout: 2s}
-  - {id: send, path: send.py, outputs: [n], health_check_timeout: 2s}
+     health_check_timeout: 4s, restart_policy: on-failure}
+  - {id: wait, path: wait.py, inputs: {n: hang/n}, health_check_timeout: 4s}
+  - {id: send, path: send.py, outputs: [n], health_check_timeout: 4s}
 """
 
 

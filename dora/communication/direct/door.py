@@ -19,6 +19,7 @@ from dora.errors import DoraError
 logger = logging.getLogger("dora.router")
 
 PATIENCE = 3.0  # s until somebody has to have said what it wants
+PAUSE = 1.0  # s without listening when nobody can be taken
 MOST = 128  # connections at once that have not
 
 _BACKLOG = 128
@@ -44,6 +45,7 @@ class Door:
         self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._out.setblocking(False)
         self._callers: dict[int, tuple[socket.socket, float]] = {}  # until when
+        self._deaf: float | None = None  # until when, if it cannot take anybody
         self._epoll = select.epoll()
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
@@ -65,6 +67,9 @@ class Door:
             elif fd in self._callers:
                 self._hear(fd)
         now = self._clock()
+        if self._deaf is not None and self._deaf < now:
+            self._deaf = None
+            self._epoll.register(self._listener.fileno(), select.EPOLLIN)
         for fd in [fd for fd, (_, until) in self._callers.items() if until < now]:
             self._drop(fd)
 
@@ -79,10 +84,12 @@ class Door:
         while True:
             try:
                 caller, _ = self._listener.accept()
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError as error:  # it is gone again, or there are too many files
-                logger.warning("a connection was not taken: %s", error)
+            except OSError as error:  # too many files; it would be told so without end
+                logger.warning("readers of other machines are not let in for now: %s", error)
+                self._epoll.unregister(self._listener.fileno())
+                self._deaf = self._clock() + PAUSE
                 return
             caller.setblocking(False)
             if len(self._callers) >= MOST:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 PREFIX = struct.Struct("<IQ")
 LONGEST_HEADER = 16 * 1024 * 1024  # bytes: the metadata is in it
-LONGEST_PAYLOAD = 1 << 36
+LONGEST_PAYLOAD = 1 << 34
 
 _ROOM = 64 * 1024  # bytes that are read at once
 _LARGE = 32 * 1024  # from here on a payload is not copied
@@ -29,24 +29,19 @@ def head(header: bytes, nbytes: int) -> bytes:
 
 
 class Frames:
-    """`read(buffer)` gives how many bytes it put there, 0 at the end, None if there are none yet;
-    what it raises comes through. `drained`: the last read found less than there was room for."""
+    """`read(buffer)` gives how many bytes it put there, 0 at the end, and raises BlockingIOError if
+    there are none yet; what else it raises comes through."""
 
-    def __init__(self, read: Callable[[memoryview], int | None]) -> None:
+    def __init__(self, read: Callable[[memoryview], int]) -> None:
         self._read = read
         self._room = memoryview(bytearray(_ROOM))
         self._begin = self._end = 0
         self._large: tuple[bytes, Any, memoryview] | None = None  # header, buffer, what is missing
-        self.drained = False
+        self._hung_up = False
         self.taken = 0  # bytes so far
 
     def __repr__(self) -> str:
         return f"<Frames, {self.taken} bytes read>"
-
-    @property
-    def empty(self) -> bool:
-        """Nothing of a further message has been read."""
-        return self._large is None and self._begin == self._end
 
     def next(self) -> Frame | None:
         """None if no whole message is there yet. Raises EOFError at the end, and ValueError for
@@ -56,18 +51,40 @@ class Frames:
             if found is not None:
                 return found
             view = self._space() if self._large is None else self._large[2]
-            count = self._read(view)
-            if count is None:
-                self.drained = True
+            try:
+                count = 0 if self._hung_up else self._read(view)
+            except BlockingIOError:
                 return None
             if count == 0:
                 raise EOFError("the sender has hung up")
             self.taken += count
-            self.drained = count < len(view)
             if self._large is not None:
                 self._large = (*self._large[:2], view[count:])
             else:
                 self._end += count
+
+    def alone(self) -> Frame | None:
+        """A message, if all of it and nothing else comes with one read; else what came is kept for
+        `next`. As much as one function can do: after a pause each further one costs a message as
+        much as a system call."""
+        if self._begin != self._end or self._large is not None:
+            return None
+        room = self._room
+        try:
+            count = self._read(room)
+        except BlockingIOError:
+            return None
+        self.taken += count
+        self._hung_up = count == 0
+        self._begin, self._end = 0, count
+        if count < PREFIX.size:
+            return None
+        length, size = PREFIX.unpack_from(room)
+        length += PREFIX.size
+        if count != length + size:
+            return None
+        self._end = 0
+        return Frame(bytes(room[PREFIX.size : length]), bytes(room[length:count]))
 
     def _fill_large(self) -> Frame | None:
         assert self._large is not None
@@ -119,4 +136,7 @@ def _memory(size: int) -> Any:
     """From Arrow's pool, which keeps memory warm; untouched until it is written."""
     import pyarrow
 
-    return pyarrow.allocate_buffer(size)
+    try:
+        return pyarrow.allocate_buffer(size)
+    except MemoryError as error:
+        raise ValueError(f"no memory for a message of {size} bytes: {error}") from error

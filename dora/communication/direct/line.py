@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -51,6 +52,8 @@ class Line:
         self._waiting: deque[Outgoing] = deque()
         self._bytes = 0
         self._ended = False
+        secret = isinstance(connection, ssl.SSLSocket)
+        self._write_all = None if secret else connection.sendmsg
 
     def __repr__(self) -> str:
         return f"<Line to {self.reader}, {len(self._waiting)} waiting>"
@@ -76,15 +79,28 @@ class Line:
         if waits:
             self._wants_room(self)
 
-    def send(self, message: Outgoing) -> None:
+    def send(self, head: bytes, payload: Any, precious: bool = False) -> None:
         """Never raises; a connection that broke has `ended`."""
         with self._lock:
             if self._ended:
                 return
             if self._rest or self._waiting:
-                self._wait(message.kept())
+                self._wait(Outgoing(head, payload, precious).kept())
                 return
-            self._write(transport.views(message[:2]), PATIENCE)
+            if self._write_all is not None:  # the short way: a function costs as much as the rest
+                try:
+                    count = self._write_all((head, payload))
+                except BlockingIOError:
+                    count = 0
+                except OSError:
+                    self._end()
+                    return
+                if count == len(head) + len(payload):
+                    return
+                self._rest = transport.behind(transport.views((head, payload)), count)
+            else:
+                self._rest = transport.views((head, payload))
+            self._write(self._rest, PATIENCE)
             if not self._rest:
                 return
             self._rest = transport.views([bytes(it) for it in self._rest])

@@ -53,6 +53,7 @@ class Listener:
         self._hungry: set[Line] = set()  # they want room
         self._callers = threading.BoundedSemaphore(MOST_CALLERS)
         self._leave: float | None = None  # until when, once it is to end
+        self._refused = ""  # why somebody was, last
         self._epoll = select.epoll()
         self._epoll.register(self._socket.fileno(), select.EPOLLIN)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -171,8 +172,10 @@ class Listener:
             if not self._join(call, connection):
                 connection.close()
         except (OSError, ValueError, EOFError) as error:
-            logger.warning("a reader was not let in: %s", error)
             connection.close()
+            if str(error) != self._refused:  # it will come again and again
+                self._refused = str(error)
+                logger.warning("a reader was not let in: %s", error)
         finally:
             self._callers.release()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dora import arrow
 from dora.communication.base import Kind
-from dora.communication.direct.frames import head
+from dora.communication.direct.frames import PREFIX, head
 from dora.communication.direct.line import Line, Outgoing
 from dora.communication.header import NUMBERS, flags_of, pack_closed, pack_data, pack_notice
 from dora.protocol.process import identity
@@ -77,12 +77,21 @@ class DirectPublisher:
 
     def send(self, value: Any, metadata: Mapping[str, Any], timestamp: int) -> None:
         form, buffer = arrow.encode(value)
-        nbytes = self.size = memoryview(buffer).nbytes
+        if type(buffer) is not bytes:
+            buffer = memoryview(buffer)
+        self.size = len(buffer)
         precious = bool(metadata) and flags_of(metadata)[1]
         with self.order:
+            if self._closed:
+                return
             self._number += 1
             header = pack_data(form, metadata, timestamp, self._sender, self._number)
-            self._send(Outgoing(head(header, nbytes), buffer, precious))
+            header = PREFIX.pack(len(header), self.size) + header
+            if self._kept.maxlen:
+                buffer = bytes(buffer)
+                self._kept.append((self._number, Outgoing(header, buffer, precious)))
+            for line in self._route.lines:
+                line.send(header, buffer, precious)
 
     def finish(self, error: str | None = None) -> None:
         with self.order:
@@ -111,13 +120,4 @@ class DirectPublisher:
         word = Outgoing(head(header, 0), b"", True)
         self._last.append((self._number, word))
         for line in self._route.lines:
-            line.send(word)
-
-    def _send(self, message: Outgoing) -> None:
-        if self._closed:
-            return
-        if self._kept.maxlen:
-            message = message.kept()
-            self._kept.append((self._number, message))
-        for line in self._route.lines:
-            line.send(message)
+            line.send(*word)

@@ -29,6 +29,7 @@ from dora.communication.direct.frames import Frame, Frames
 from dora.communication.gaps import Gaps
 from dora.communication.header import Header, unpack
 from dora.communication.inbox import Inbox
+from dora.metadata import from_json
 
 logger = logging.getLogger("dora")
 
@@ -62,7 +63,9 @@ class DirectSubscription:
         self._lock = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._timer: threading.Timer | None = None
-        self._more = False  # something was left that the connection does not show
+        self._news = False  # `_look_around` has something to do
+        self._queued = False  # something may be in the inbox
+        self._secret = False  # the connection is TLS
         self._epoll = select.epoll()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._epoll.register(self._inbox.fileno(), select.EPOLLIN)
@@ -87,19 +90,26 @@ class DirectSubscription:
     def receive(self) -> Message | None:
         """Messages that no sender of ours can have made are logged and passed over."""
         with self._lock:
+            frames = self._frames
+            if frames is not None and not self._queued and not self._news:
+                frame = self._alone(frames)
+                received = None if frame is None else self._read(frame)
+                if received is not None:
+                    if not self._secret or not self._behind():
+                        message = self._message(received)
+                        if message is not None:
+                            return message
+                    else:
+                        self._put(received)
             if self.closed:
                 return None
-            received = self._take_in(at_once=True)
-            while received is None:
-                received = self._inbox.take()
-                if received is None:
-                    return None
-                message = self._message(received)
+            self._take_in()
+            while (waiting := self._inbox.take()) is not None:
+                message = self._message(waiting)
                 if message is not None:
                     return message
-                received = None
-        message = self._message(received)
-        return self.receive() if message is None else message
+            self._queued = False
+        return None
 
     def call(self) -> Call:
         """What to ask the sender for."""
@@ -113,7 +123,7 @@ class DirectSubscription:
                 connection.close()
                 return
             self._fresh.append(connection)
-            os.eventfd_write(self._wake, 1)
+            self._tell()
 
     def word(self, data: bytes) -> None:
         """A router speaks of a node that died: after all that it had sent. From any thread."""
@@ -128,13 +138,14 @@ class DirectSubscription:
             if self.closed:
                 return
             self._words.append((self._clock() + WORD, header))
-            os.eventfd_write(self._wake, 1)
+            self._tell()
 
     def close(self) -> None:
         with self._lock:
             if self.closed:
                 return
             self.closed = True
+            self._frames = None
             if self._timer is not None:
                 self._timer.cancel()
             for connection in (self._connection, *self._fresh):
@@ -154,7 +165,7 @@ class DirectSubscription:
     def _message(self, received: Received) -> Message | None:
         header, payload = received
         try:
-            metadata = header.read_metadata()
+            metadata = from_json(header.metadata) if header.metadata else {}
             if header.kind is not Kind.DATA:
                 return Message(header.kind, header.timestamp, metadata, _no_value)
             if header.form != arrow.IPC:
@@ -162,17 +173,14 @@ class DirectSubscription:
         except ValueError as error:
             logger.warning("a message of %s was thrown away: %s", self._route, error)
             return None
-        return Message(Kind.DATA, header.timestamp, metadata, Value(header.form, payload))
+        value = partial(arrow.decode, header.form, payload)
+        return Message(Kind.DATA, header.timestamp, metadata, value)
 
-    def _take_in(self, at_once: bool = False) -> Received | None:
-        """What has come goes into the queue; one alone need not, if `at_once`."""
-        found = self._drain(at_once)
-        if self._fresh or self._words or self._more:
-            if found is not None:
-                self._put(*found)
-                found = None
+    def _take_in(self) -> None:
+        """What has come goes into the queue."""
+        self._drain()
+        if self._news:
             self._look_around()
-        return found
 
     def _look_around(self) -> None:
         """At what other threads have told."""
@@ -180,25 +188,24 @@ class DirectSubscription:
             os.eventfd_read(self._wake)
         except BlockingIOError:
             pass
-        if self._more:
-            self._more = False
-            self._drain(at_once=False)
+        self._news = False
+        self._drain()
         fresh, self._fresh = self._fresh, []
         for connection in fresh:
             self._hang_up()
             self._say(all_of_them=True)  # they were about the process that was connected before
             self._connection = connection
-            self._frames = Frames(partial(transport.read, connection))
+            self._secret = isinstance(connection, ssl.SSLSocket)
+            self._frames = Frames(transport.reader(connection))
             self._epoll.register(connection.fileno(), select.EPOLLIN)
-            self._drain(at_once=False)
+            self._drain()
         self._say(all_of_them=self._connection is None)
 
     def _say(self, *, all_of_them: bool) -> None:
         """What routers have told, as far as it is not to wait for more from the node."""
         now = self._clock()
         while self._words and (all_of_them or self._words[0][0] <= now):
-            header = self._words.popleft()[1]
-            self._inbox.put((header, b""), header.kind)
+            self._put((self._words.popleft()[1], b""))
         if self._words:
             self._look_later(self._words[0][0] - now)
 
@@ -207,48 +214,49 @@ class DirectSubscription:
             with self._lock:
                 self._timer = None
                 if not self.closed:
-                    os.eventfd_write(self._wake, 1)
+                    self._tell()
 
         if self._timer is None:
             self._timer = threading.Timer(seconds + 0.001, wake)
             self._timer.daemon = True
             self._timer.start()
 
-    def _drain(self, at_once: bool) -> Received | None:
+    def _alone(self, frames: Frames) -> Frame | None:
+        try:
+            return frames.alone()
+        except OSError as error:
+            self._broken(error)
+            return None
+
+    def _drain(self) -> None:
         """All that had come when this was called, and of a further message what is there."""
         frames = self._frames
         if frames is None:
-            return None
+            return
         end: int | None = None
         try:
             while (frame := frames.next()) is not None:
                 received = self._read(frame)
-                if received is None:
-                    continue
-                if at_once and frames.drained and frames.empty and self._is_next():
-                    return received
-                at_once = False
-                self._put(*received)
+                if received is not None:
+                    self._put(received)
                 if end is None:
                     end = frames.taken + self._there()
                 elif frames.taken >= end:
-                    self._more = True
-                    os.eventfd_write(self._wake, 1)
-                    return None
+                    self._tell()  # the connection may not show what was read of it already
+                    return
         except EOFError:
-            self._hang_up()
-            self._call_again()
+            self._lose()
         except (OSError, ValueError) as error:
-            logger.warning("the connection of %s has ended: %s", self._route, error)
-            self._hang_up()
-            self._call_again()
-        return None
+            self._broken(error)
 
-    def _is_next(self) -> bool:
-        """Whether nothing comes before the message that was just read, and nothing behind it has
-        been read already: TLS may hold more than the socket shows."""
-        its = isinstance(self._connection, ssl.SSLSocket)
-        return self._inbox.is_empty and not its and not (self._words or self._fresh or self._more)
+    def _broken(self, error: Exception) -> None:
+        logger.warning("the connection of %s has ended: %s", self._route, error)
+        self._lose()
+
+    def _behind(self) -> bool:
+        """Whether more has come by TLS, which gives one record after the other."""
+        connection: Any = self._connection
+        return bool(connection.pending() or self._there())
 
     def _there(self) -> int:
         count = array.array("i", [0])
@@ -268,10 +276,15 @@ class DirectSubscription:
         self._last = header.sender, header.number
         return header, frame.payload
 
-    def _put(self, header: Header, payload: Any) -> None:
-        self._inbox.put(
-            (header, payload), header.kind, flush=header.flush, precious=header.precious
-        )
+    def _put(self, received: Received) -> None:
+        header = received[0]
+        self._queued = True
+        self._inbox.put(received, header.kind, flush=header.flush, precious=header.precious)
+
+    def _tell(self) -> None:
+        """`receive` has to look around."""
+        self._news = True
+        os.eventfd_write(self._wake, 1)
 
     def _hang_up(self) -> None:
         connection, self._connection, self._frames = self._connection, None, None
@@ -279,18 +292,10 @@ class DirectSubscription:
             self._epoll.unregister(connection.fileno())
             connection.close()
 
-
-class Value:
-    """Gives the Arrow array of what came, decoded when it is called."""
-
-    __slots__ = ("_form", "_payload")
-
-    def __init__(self, form: str, payload: Any) -> None:
-        self._form = form
-        self._payload = payload
-
-    def __call__(self) -> Any:
-        return arrow.decode(self._form, self._payload)
+    def _lose(self) -> None:
+        self._hang_up()
+        self._tell()  # words may have waited for that
+        self._call_again()
 
 
 def _no_value() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dora.communication.zenoh.session import LEASE
@@ -64,14 +64,29 @@ def prepare(raw: socket.socket) -> None:
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
-def read(connection: socket.socket, into: memoryview) -> int | None:
-    """How many bytes there were, 0 at the end, None if there are none yet. Raises OSError."""
-    try:
-        return connection.recv_into(into)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return None
-    except ssl.SSLEOFError:
-        return 0
+def reader(connection: socket.socket) -> Callable[[memoryview], int]:
+    """Puts what came there: how many bytes, 0 at the end. Raises BlockingIOError if there is none
+    yet, OSError."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return connection.recv_into
+
+    def read(into: memoryview) -> int:
+        """TLS gives one record after the other; of a large message there are many."""
+        count = 0
+        try:
+            while count < len(into):
+                more = connection.recv_into(into[count:])
+                count += more
+                if more < _RECORD:  # 0: the end, which is told anew the next time
+                    break
+        except ssl.SSLWantReadError:
+            if not count:
+                raise BlockingIOError from None
+        except ssl.SSLEOFError:
+            pass
+        return count
+
+    return read
 
 
 def write(connection: socket.socket, buffers: Buffers, patience: float) -> Buffers:
@@ -84,7 +99,7 @@ def write(connection: socket.socket, buffers: Buffers, patience: float) -> Buffe
             if not patience or not _has_room(connection, patience):
                 return buffers
             continue
-        buffers = _behind(buffers, count)
+        buffers = behind(buffers, count)
     return buffers
 
 
@@ -95,7 +110,14 @@ def _push(connection: socket.socket, buffers: Buffers) -> int:
     if len(first) < _RECORD and len(buffers) > 1:
         # The same bytes again after it wanted to wait, as TLS asks for: they are cut alike.
         first = b"".join((first, buffers[1][: _RECORD - len(first)]))
-    return connection.send(first)
+    count = 0
+    try:
+        while count < len(first):  # a record each time
+            count += connection.send(first[count:])
+    except ssl.SSLWantWriteError:
+        if not count:
+            raise
+    return count
 
 
 def _has_room(connection: socket.socket, patience: float) -> bool:
@@ -104,7 +126,7 @@ def _has_room(connection: socket.socket, patience: float) -> bool:
     return bool(poll.poll(patience * 1000))
 
 
-def _behind(buffers: Buffers, count: int) -> Buffers:
+def behind(buffers: Buffers, count: int) -> Buffers:
     """What is left after so many bytes."""
     for i, buffer in enumerate(buffers):
         if count < len(buffer):

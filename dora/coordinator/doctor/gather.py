@@ -41,8 +41,9 @@ async def gather(
 
         async def look(name: str, session: Session) -> None:
             try:
-                onlookers[name] = await stack.enter_async_context(onlooker(session))
-                looks[name] = await _look(session, onlookers[name], dataflow)
+                at = onlookers[name] = await stack.enter_async_context(onlooker(session))
+                its = await session.asked_again_if_gone(lambda: _look(session, at))
+                looks[name] = await _listening(its, at, dataflow)
             except MachineError as error:
                 unreachable[name] = error
                 looks.pop(name, None)
@@ -54,7 +55,7 @@ async def gather(
     return Evidence(inventory, machines, seen, unreachable, links, wheels)
 
 
-async def _look(session: Session, at: Onlooker, dataflow: Dataflow | None) -> Look:
+async def _look(session: Session, at: Onlooker) -> Look:
     machine, facts = session.machine, session.facts
     query = Query.from_json(machine.id, await at.facts(facts.root))
     clock = await at.clock()
@@ -71,14 +72,6 @@ async def _look(session: Session, at: Onlooker, dataflow: Dataflow | None) -> Lo
         called[name] = calls(profile)
         if told.door:
             doors.add(name)
-    wanted = set() if routers else {UDP}
-    ports = facts.free_ports
-    if dataflow is not None and may_be_called(dataflow, machine):
-        name = deployment_name(dataflow.file)
-        if name not in doors:
-            wanted.add(TCP)
-            ports = (routers[name],) if name in routers else ports
-    port = await at.listen(ports, wanted) if wanted else None
     return Look(
         machine=machine,
         facts=facts,
@@ -91,9 +84,24 @@ async def _look(session: Session, at: Onlooker, dataflow: Dataflow | None) -> Lo
         locks=await locks_of(session),
         shortfalls=await _shortfalls(session),
         routers=routers,
-        port=port if UDP in wanted else None,
         doors=frozenset(doors),
         calls=called,
+    )
+
+
+async def _listening(look: Look, at: Onlooker, dataflow: Dataflow | None) -> Look:
+    """From now on the machine answers in place of routers that it does not run."""
+    wanted = set() if look.routers else {UDP}
+    ports = look.facts.free_ports
+    if dataflow is not None and may_be_called(dataflow, look.machine):
+        name = deployment_name(dataflow.file)
+        if name not in look.doors:
+            wanted.add(TCP)
+            ports = (look.routers[name],) if name in look.routers else ports
+    port = await at.listen(ports, wanted) if wanted else None
+    return replace(
+        look,
+        port=port if UDP in wanted else None,
         door=port if TCP in wanted else None,
         no_door=ports if TCP in wanted and port is None else (),
     )

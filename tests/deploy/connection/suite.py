@@ -16,7 +16,7 @@ import pytest
 from deploy.connection.base import Channel, Connection
 from deploy.errors import CommandFailed, ConnectionLost, MachineError
 
-PATIENCE = 30.0  # seconds; never measured
+PATIENCE = 60.0  # seconds; never measured
 MEGABYTE = 1 << 20
 
 # What `sh -c` is given: stdout, stderr, status.
@@ -117,8 +117,8 @@ class ConnectionSuite:
 
     async def test_a_command_that_does_not_end_is_given_up(self, bench: Bench) -> None:
         """After the timeout the error names the command, and the connection goes on."""
-        with pytest.raises(MachineError, match=r"`sleep 60` has not ended after 0\.2 s"):
-            await bench.connection.run(["sleep", "60"], timeout=0.2)
+        with pytest.raises(MachineError, match=r"`sleep 60` has not ended after 1\.5 s"):
+            await bench.connection.run(["sleep", "60"], timeout=1.5)
         assert 0 == (await bench.connection.run(["true"])).status
 
     async def test_a_channel_carries_a_conversation(self, bench: Bench) -> None:

@@ -28,7 +28,7 @@ from deploy.supervisor.layout import Layout
 from deploy.unit import RestartPolicy, StopPolicy, Unit
 
 PYTHON = os.environ.get("SUPERVISOR_PYTHON", sys.executable)
-PATIENCE = 20.0
+PATIENCE = 25.0  # seconds; less than the half minute for which a supervisor waits for work
 
 Value = TypeVar("Value")
 
@@ -152,6 +152,18 @@ class Machine:
     def supervisor_log(self) -> str:
         path = self.layout.supervisor_log
         return path.read_text() if path.exists() else ""
+
+    def upgrade(self, agent: str) -> None:
+        """Returns when the supervisor goes on as that agent, of another name than the last one."""
+        assert {"ok": True} == self.ask("upgrade", agent=agent)
+
+        def upgraded() -> bool:
+            try:
+                return bool(self.ask("hello")["agent"] == agent)
+            except (AssertionError, OSError):  # it hung up on us to be replaced
+                return False
+
+        until(upgraded, "the upgrade")
 
     # requests
 

@@ -122,15 +122,7 @@ def test_an_upgrade_keeps_processes_their_exit_codes_and_the_supervisors_pid(
     digest = machine.ask("hello")["agent"]
     other = "f" * 64
     os.symlink(digest, machine.layout.agent(other))
-    assert {"ok": True} == machine.ask("upgrade", agent=other)
-
-    def upgraded() -> bool:
-        try:
-            return bool(machine.ask("hello")["agent"] == other)
-        except (AssertionError, OSError):
-            return False
-
-    until(upgraded, "the upgrade")
+    machine.upgrade(other)
     assert pid == machine.ask("hello")["pid"]
     assert a == machine.states()["a"]["pid"]
     with open(machine.layout.control("flow", "b"), "w") as control:
@@ -173,7 +165,7 @@ time.sleep(1000)
     other = "e" * 64
     os.symlink(machine.ask("hello")["agent"], machine.layout.agent(other))
     gate.touch()
-    machine.ask("upgrade", agent=other)
+    machine.upgrade(other)
     machine.start()
     assert 0 == machine.wait("a", "running")["restarts"]
     assert "Error" not in machine.log("a")
@@ -220,7 +212,7 @@ def test_a_stop_that_the_supervisor_did_not_survive_is_finished_by_the_next(
     stubborn = (
         "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(999)"
     )
-    unit = machine.unit("a", stubborn, stop=StopPolicy(term_after=1, kill_after=2))
+    unit = machine.unit("a", stubborn, stop=StopPolicy(term_after=1, kill_after=4))
     machine.activate(unit)
     until(lambda: "up" in machine.log("a"))
     pid = machine.wait("a", "running")["pid"]

@@ -76,9 +76,9 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(machine: Machin
         "os.rename('new', 'pids')\n"
         "children[0].wait()\n"
     )
-    machine.activate(sleeper(machine, command(script, 1.0)), confirm_timeout=LONG)
+    machine.activate(sleeper(machine, command(script, 4.0)), confirm_timeout=LONG)
     until(lambda: health(machine)["state"] == "failed", "the check")
-    assert "failed its health command `check`: not over after 1 s" == health(machine)["error"]
+    assert "failed its health command `check`: not over after 4 s" == health(machine)["error"]
     file = machine.layout.state("flow", "a") / "pids"
     pids = [int(pid) for pid in file.read_text().split()]
     until(lambda: not any(map(alive, pids)), "the end of the command")

@@ -75,11 +75,11 @@ def test_a_supervisor_starts_on_a_full_disk(small: Machine) -> None:
         request = {"deployment": "flow", "creator": "ada@laptop", "expected": None}
         client.ok("activate", profile=profile.to_json(), **request)
     pid = small.wait("kept", "running")["pid"]
-    small.activate(small.sleeper("kept"), small.sleeper("b"), confirm_timeout=0.5)
+    small.activate(small.sleeper("kept"), small.sleeper("b"), confirm_timeout=3)
     small.wait("b", "running")
     small.kill()
     fill(small)
-    time.sleep(0.6)
+    time.sleep(3)
     small.start()
     until(lambda: current(small) == 1, "the way back")
     until(lambda: set(small.states()) == {"kept"}, "the end of what came")

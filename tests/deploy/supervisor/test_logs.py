@@ -66,6 +66,33 @@ def test_a_follower_begins_at_the_end_and_waits_for_whole_lines(log: Path) -> No
     follower.close()
 
 
+def test_a_line_that_is_being_written_is_told_whole_and_once(log: Path) -> None:
+    """By the follower: `print(a, b)` writes in pieces, and anybody may look in between."""
+    append(log, "old\nha")
+    follower = Follower(log, whole=True)
+    assert ["old"] == tail(log, 9, end=follower.begin)
+    append(log, "lf\nnew\n")
+    assert ["half", "new"] == follower.read()
+    follower.close()
+    for text, begin in (("first", 0), ("x" * LONGEST_LINE, LONGEST_LINE + 5), ("\n", -1)):
+        append(log.with_name("b.log"), text)
+        follower = Follower(log.with_name("b.log"), whole=True)
+        assert (begin if begin >= 0 else LONGEST_LINE + 6) == follower.begin
+        follower.close()
+
+
+def test_the_last_words_of_a_rotated_file_are_a_line_of_their_own(log: Path) -> None:
+    """Its process was killed in the midst of them; the next one's begin in the new file."""
+    append(log, "1\n")
+    follower = Follower(log)
+    append(log, "hal")
+    assert [] == follower.read()
+    log.rename(previous(log))
+    append(log, "first\n")
+    assert ["hal", "first"] == follower.read() + follower.read()
+    follower.close()
+
+
 def test_a_follower_waits_for_a_file_that_is_not_there_yet(log: Path) -> None:
     """A unit that has not started has no log."""
     follower = Follower(log)

@@ -8,8 +8,10 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from deploy.supervisor.measures import DOCUMENT, Measure, parse, read
 from deploy.supervisor.scrapes import LONGEST, MOST, Scrapes
 from deploy.unit import EXCLUSIVE
 from tests.deploy.supervisor.machine import PATIENCE, Machine, alive, until
+from tests.deploy.supervisor.ports import reserved_port
 
 SAYS = """
 import os, socket, time
@@ -46,12 +49,6 @@ MEASURES = json.dumps(
         },
     ]
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, str, str]:
@@ -85,12 +82,17 @@ def value(text: str, name: str, **labels: str) -> float | None:
 
 
 @pytest.fixture
-def port(machine: Machine) -> int:
+def free_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture
+def port(machine: Machine, free_port: int) -> int:
     """Where a running machine serves its figures."""
     machine.start()
-    port = free_port()
-    assert machine.ask("metrics", bind="127.0.0.1", port=port)["ok"]
-    return port
+    assert machine.ask("metrics", bind="127.0.0.1", port=free_port)["ok"]
+    return free_port
 
 
 def test_units_are_told_in_prometheus_own_words(machine: Machine, port: int) -> None:
@@ -196,21 +198,33 @@ def raw(port: int, request: bytes) -> bytes:
 def test_clients_that_say_nothing_disturb_nobody(machine: Machine, port: int) -> None:
     """More than are served at once: the rest is told so, and the supervisor answers as ever."""
     pid = machine.ask("hello")["pid"]
-    with ExitStack() as stack:
-        for _ in range(MOST):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-        until(lambda: answers(port, 503), "a refusal")
-        assert machine.ask("hello")["ok"]
+
+    def refused() -> bool:
+        with ExitStack() as stack:
+            for _ in range(MOST):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            found = answers(port, 503)
+            assert machine.ask("hello")["ok"]
+        return found
+
+    until(refused, "a refusal")
     until(lambda: answers(port), "room again")
     assert alive(pid)
     assert len(os.listdir(f"/proc/{pid}/fd")) < 50
 
 
+def hung_up(server: int, client: int) -> bool:
+    """Whether the server's end of a connection is closed; by their ports."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = {(row[1][-4:], row[2][-4:]) for row in rows if row[3] == "01"}
+    return (f"{server:04X}", f"{client:04X}") not in established
+
+
 def taken(port: int) -> int:
-    """How many bytes somebody gets who asks, and looks for the answer much later."""
+    """How many bytes somebody gets who asks, and looks for the answer when it is too late."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        time.sleep(1)
+        until(lambda: hung_up(port, connection.getsockname()[1]), "the end of patience")
         got = 0
         try:
             while chunk := connection.recv(1 << 20):
@@ -220,20 +234,23 @@ def taken(port: int) -> int:
         return got
 
 
-async def test_slow_clients_are_cut_off() -> None:
+async def test_slow_clients_are_cut_off(free_port: int) -> None:
     """Whoever does not ask, or does not take the answer, in time."""
-    port = free_port()
     big = "x" * (32 * 1024 * 1024)
-    scrapes = Scrapes(lambda: big, time.monotonic, ask_within=0.2, take_within=0.2)
-    await scrapes.open("127.0.0.1", port)
-    try:
-        assert b"" == await asyncio.to_thread(raw, port, b"")
-        assert 0 < await asyncio.to_thread(taken, port) < len(big)
-    finally:
-        scrapes.close()
+
+    async def asked(client: Callable[[], Any], **patience: float) -> Any:
+        scrapes = Scrapes(lambda: big, time.monotonic, **patience)
+        await scrapes.open("127.0.0.1", free_port)
+        try:
+            return await asyncio.to_thread(client)
+        finally:
+            scrapes.close()
+
+    assert b"" == await asked(lambda: raw(free_port, b""), ask_within=0.2)
+    assert 0 < await asked(lambda: taken(free_port), take_within=0.2) < len(big)
 
 
-async def test_an_answer_is_made_once_a_second_at_most() -> None:
+async def test_an_answer_is_made_once_a_second_at_most(free_port: int) -> None:
     """However many ask: figures cost the supervisor a look at all processes."""
     now, made = [0.0], []
 
@@ -242,12 +259,11 @@ async def test_an_answer_is_made_once_a_second_at_most() -> None:
         return "dora_x 1\n"
 
     scrapes = Scrapes(text, lambda: now[0])
-    port = free_port()
-    await scrapes.open("127.0.0.1", port)
+    await scrapes.open("127.0.0.1", free_port)
     try:
         for moment in (0.0, 0.5, 0.9, 1.1):
             now[0] = moment
-            assert 200 == (await asyncio.to_thread(get, port))[0]
+            assert 200 == (await asyncio.to_thread(get, free_port))[0]
     finally:
         scrapes.close()
     assert [0.0, 1.1] == made
@@ -260,13 +276,12 @@ def test_a_number_that_no_figure_can_be_is_passed_over(number: str) -> None:
     assert [] == list(measure.find(read(f'{{"late": {number}}}')))
 
 
-async def test_half_a_character_in_a_label_takes_nobodys_figures_away() -> None:
+async def test_half_a_character_in_a_label_takes_nobodys_figures_away(free_port: int) -> None:
     """JSON can have one, and UTF-8 cannot."""
     scrapes = Scrapes(lambda: 'dora_sent_total{input="\ud800"} 1\n', time.monotonic)
-    port = free_port()
-    await scrapes.open("127.0.0.1", port)
+    await scrapes.open("127.0.0.1", free_port)
     try:
-        found = await asyncio.to_thread(get, port)
+        found = await asyncio.to_thread(get, free_port)
     finally:
         scrapes.close()
     assert (200, 'dora_sent_total{input="?"} 1\n') == (found[0], found[2])

@@ -49,14 +49,14 @@ def two_generations(machine: Machine, confirm_timeout: float) -> dict[str, int]:
 def test_what_is_confirmed_stays(machine: Machine) -> None:
     """Any connection may confirm, more than once; then it is what is booted."""
     machine.start()
-    reply = machine.activate(machine.sleeper("a"), confirm_timeout=1.5)
+    reply = machine.activate(machine.sleeper("a"), confirm_timeout=4)
     assert (1, None) == (reply["number"], reply["previous"])
     assert 1 == deployment(machine)["pending"]["number"]
     pid = machine.wait("a", "running")["pid"]
     for _ in range(2):
         assert 1 == machine.ask("confirm", deployment="flow", number=1)["number"]
     assert None is deployment(machine)["pending"]
-    time.sleep(2)
+    time.sleep(4.2)
     assert pid == machine.states()["a"]["pid"]
     assert "generations/1.json" == booted(machine)
 
@@ -64,7 +64,7 @@ def test_what_is_confirmed_stays(machine: Machine) -> None:
 def test_without_confirmation_the_generation_before_returns(machine: Machine) -> None:
     """By itself; what is equal in both keeps its process; why is kept with the generation."""
     machine.start()
-    pids = two_generations(machine, 2.0)
+    pids = two_generations(machine, 4.0)
     machine.wait("broken", "failed")
     assert "generations/1.json" == booted(machine)
     until(lambda: deployment(machine)["current"] == 1, "the way back")
@@ -85,7 +85,7 @@ def test_without_confirmation_the_generation_before_returns(machine: Machine) ->
 def test_a_first_generation_goes_back_to_nothing(machine: Machine) -> None:
     """Its units end, the supervisor leaves, the file tells why."""
     pid = machine.start()
-    machine.activate(machine.sleeper("a"), confirm_timeout=1.0)
+    machine.activate(machine.sleeper("a"), confirm_timeout=3.0)
     unit = machine.wait("a", "running")["pid"]
     until(lambda: not alive(unit), "the end of the unit")
     until(lambda: not alive(pid), "the end of the supervisor")
@@ -117,10 +117,10 @@ def test_who_lets_the_time_pass_loses_the_lock(machine: Machine) -> None:
 def test_who_comes_next_keeps_the_lock_and_what_they_planned_from(machine: Machine) -> None:
     """The trial that another one left does not end under their hands; without them, it does."""
     machine.start()
-    two_generations(machine, 1.0)
+    two_generations(machine, 3.0)
     with machine.client() as client:
         client.ok("lock", deployment="flow", owner="bob@desk")
-        time.sleep(1.5)
+        time.sleep(3.2)
         assert 2 == deployment(machine)["current"]
         assert "bob@desk" == deployment(machine)["lock"]["owner"]
     until(lambda: deployment(machine)["current"] == 1, "the way back")

@@ -14,17 +14,17 @@ SIZES = st.sampled_from([0, 1, 100, 32_767, 32_768, 65_535, 65_536, 200_000])
 
 
 class Stream:
-    """Gives what it was made with in pieces of these sizes, None between them, at last the end."""
+    """Gives what it was made with in pieces of these sizes, nothing between them, then the end."""
 
     def __init__(self, data: bytes, pieces: list[int]) -> None:
         self._data = data
         self._pieces = pieces
         self._turn = 0
 
-    def __call__(self, into: memoryview) -> int | None:
+    def __call__(self, into: memoryview) -> int:
         self._turn += 1
         if self._turn % 2:
-            return None
+            raise BlockingIOError
         if not self._data:
             return 0
         size = self._pieces[self._turn // 2 % len(self._pieces)]
