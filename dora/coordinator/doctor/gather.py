@@ -43,7 +43,7 @@ async def gather(
             try:
                 at = onlookers[name] = await stack.enter_async_context(onlooker(session))
                 its = await session.asked_again_if_gone(lambda: _look(session, at))
-                looks[name] = await _listening(its, at, dataflow)
+                looks[name] = await listening(its, at, dataflow)
             except MachineError as error:
                 unreachable[name] = error
                 looks.pop(name, None)
@@ -89,8 +89,9 @@ async def _look(session: Session, at: Onlooker) -> Look:
     )
 
 
-async def _listening(look: Look, at: Onlooker, dataflow: Dataflow | None) -> Look:
-    """From now on the machine answers in place of routers that it does not run."""
+async def listening(look: Look, at: Onlooker, dataflow: Dataflow | None) -> Look:
+    """From now on the machine answers in place of routers that it does not run; the port is that of
+    the router that `dataflow` has there already, else the first free one. Raises MachineError."""
     wanted = set() if look.routers else {UDP}
     ports = look.facts.free_ports
     if dataflow is not None and may_be_called(dataflow, look.machine):

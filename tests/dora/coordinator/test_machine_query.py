@@ -67,8 +67,8 @@ async def test_ports_that_answer_and_that_do_not(looker: Onlooker) -> None:
 
 
 async def test_ports_are_tried_by_tcp(looker: Onlooker) -> None:
-    """What listens for us answers by both, over both families, and sends nothing; a closed port
-    refuses; one whose queue is full is silent; a name that is none is told from these."""
+    """What listens for us answers by both; a closed port refuses; one whose queue is full is
+    silent. What others have by either protocol is not taken."""
     with socket.socket() as taken, socket.socket() as silent, ExitStack() as crowd:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -85,17 +85,15 @@ async def test_ports_are_tried_by_tcp(looker: Onlooker) -> None:
         targets = [
             ("127.0.0.1", port, TCP),
             ("127.0.0.1", port, UDP),
-            ("::1", port, TCP),
             ("127.0.0.1", 1, TCP),
             ("127.0.0.1", silent.getsockname()[1], TCP),
-            ("nobody.invalid", 7447, TCP),
         ]
         reached = await looker.reach(targets)
         with socket.create_connection(("127.0.0.1", port), timeout=10):
             pass
 
-    assert [None, None, None, "refused", "timeout", "dns"] == [it.error for it in reached]
-    assert [True] * 3 == [it.milliseconds is not None for it in reached[:3]]
+    assert [None, None, "refused", "timeout"] == [it.error for it in reached]
+    assert [True] * 2 == [it.milliseconds is not None for it in reached[:2]]
     assert await looker.listen([port], (TCP,)) is None
 
 

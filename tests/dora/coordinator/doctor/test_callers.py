@@ -1,18 +1,14 @@
-"""Which machines call which others by TCP, and so which ports are tried."""
+"""Which machines call which others by TCP."""
 
 from __future__ import annotations
 
 from deploy.inventory import Machine
 from deploy.profile import Profile
 from dora.coordinator.doctor.callers import calls, may_be_called, may_call
-from dora.coordinator.doctor.evidence import Link
-from dora.coordinator.doctor.gather import links_to_try
-from dora.coordinator.onlooker import TCP
 from dora.dataflow.load import loads
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, RouterSummary
 from dora.protocol.ways import DOCUMENT as WAYS
 from dora.protocol.ways import InputWay, NodeWays, to_text
-from tests.dora.coordinator.doctor.test_diagnose import look
 
 A, B, C = (Machine(name, f"{name}.local", labels={"arm": name}) for name in "abc")
 ROUTERS = {name: RouterSummary(f"{name}.local", 7447, "") for name in "abc"}
@@ -70,36 +66,3 @@ def test_whom_a_flow_would_call_follows_from_where_its_nodes_may_run() -> None:
     assert {("b", "a"): ("plot/image",)} == found
     assert [True, False, False] == [may_be_called(flow, it) for it in (A, B, C)]
     assert not may_be_called(loads(FLOW.replace("direct", "routers")).dataflow, A)
-
-
-def test_by_tcp_only_those_ask_who_would_call() -> None:
-    """All by UDP; by TCP the reader's machine the sender's, and all of the dataflow where nobody
-    knows who reads."""
-    base = look("a", routers={"flow": 7450}, port=None, doors=frozenset({"flow"}))
-    plain = Link("b", "a", "a.local", 7450, "flow")
-    by_tcp = Link("b", "a", "a.local", 7450, "flow", protocol=TCP)
-
-    reader = look("b", calls={"flow": {"a": ("plot/image",)}})
-    expected = [
-        plain,
-        Link("b", "a", "a.local", 7450, "flow", protocol=TCP, inputs=("plot/image",)),
-    ]
-    assert expected == links_to_try(reader, base)
-    assert [plain] == links_to_try(look("b", calls={"flow": {"c": ("plot/image",)}}), base)
-    assert [plain] == links_to_try(look("b"), base)
-    assert [plain, by_tcp] == links_to_try(look("b", calls={"flow": None}), base)
-    shut = look("a", routers={"flow": 7450}, port=None)
-    assert [plain] == links_to_try(reader, shut)
-
-
-def test_what_stands_for_a_router_is_called_for_the_flow_in_question() -> None:
-    """By who may have its readers; by UDP by all."""
-    flow = loads(FLOW).dataflow
-    base = look("a", door=7447)
-    reader = look("b", machine=B)
-
-    plain = Link("b", "a", "a.local", 7447)
-    by_tcp = Link("b", "a", "a.local", 7447, protocol=TCP, inputs=("plot/image",))
-    assert [plain, by_tcp] == links_to_try(reader, base, flow)
-    assert [plain] == links_to_try(reader, base)
-    assert [Link("c", "a", "a.local", 7447)] == links_to_try(look("c", machine=C), base, flow)
