@@ -59,10 +59,6 @@ class Inbox(Generic[T]):
     def dropped(self) -> int:
         return self._dropped
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._entries
-
     def fileno(self) -> int:
         return self._wake
 
