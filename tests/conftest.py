@@ -14,16 +14,13 @@ ROOT = Path(__file__).parent
 # Commands that tests run leave nothing behind, but for those of the standby's own tests.
 os.environ["DORA_STANDBY"] = "0"
 
-# The same examples in each run, and no time for any: a busy machine refuses no change by chance.
+# The same examples in each run, so that none refuses a change by chance; how long one takes says
+# more of the machine than of the code.
 # `--hypothesis-profile search` looks further.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("same", PATIENT, derandomize=True, database=None)
 settings.register_profile("search", PATIENT, max_examples=1000)
 settings.load_profile("same")
-
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
 
 # What shares something that there is once, the loopback ports of embedded machines. It takes
 # longest and begins first.

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 RETRY = 60.0  # seconds until what starts us at boot is written again, if the disk was full
 IDLE = 0.2  # seconds after the last client has gone
+OPEN_FILES = 65536  # a unit takes a handful of ours: the usual 1024 would do for some 200
 LOCK_WAIT = 10.0  # seconds for which a leaving supervisor's lock is waited for
 
 
@@ -106,6 +108,7 @@ class Daemon:
                 return 0  # another one runs
         self._lock = lock
         os.set_inheritable(lock, False)
+        _allow_open_files()
         kept = keep_folder(self.layout)
         for folder in (self.layout.deployments, self.layout.root / "secrets", self.layout.run):
             files.sweep(folder)
@@ -347,3 +350,11 @@ def _empty(layout: Layout) -> None:
     for path in (layout.journal, layout.supervisor_log, layout.updates, layout.leases):
         remove(path)
     shutil.rmtree(str(layout.notifications), ignore_errors=True)
+
+
+def _allow_open_files() -> None:
+    """As many as we may have; units begin with the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -112,7 +112,7 @@ class Layers:
         if wired.layer == "zenoh":
             options = {"cache": wired.cache}
         if wired.layer == "direct":
-            options = {"at": wired.at, "name": name}
+            options = {"cache": wired.cache, "at": wired.at, "name": name}
         if wired.share:
             options["share"] = Share(wired.share, self._config.node, wired.key)
         subscribe = layer.join if wired.joined else layer.subscribe

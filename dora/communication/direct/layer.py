@@ -63,10 +63,12 @@ class DirectLayer:
         queue_size: int,
         queue_policy: str,
         *,
+        cache: int = 0,
         at: str = "",
         name: str = "",
     ) -> DirectSubscription:
-        """`at`: `host:port` of the router of the sender's machine; `name`: of the input.
+        """`cache`: that of the route's publisher, which keeps what the queue has no room for.
+        `at`: `host:port` of the router of the sender's machine; `name`: of the input.
         `backpressure` does not reach the sender (`inbox.capacity`). Raises ValueError for an
         unknown policy, or without `at`."""
         if ":" not in at:
@@ -74,7 +76,7 @@ class DirectLayer:
         limit = capacity(queue_size, queue_policy)
         dataflow, node, output = route.split("/", 2)
         subscription = DirectSubscription(
-            route, f"{self._node}/{name}", limit, lambda: caller.again()
+            route, f"{self._node}/{name}", limit, lambda: caller.again(), patient=cache > 0
         )
         words = hold(
             self._session.declare_subscriber(

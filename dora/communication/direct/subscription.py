@@ -39,7 +39,8 @@ Received = tuple[Header, Any]
 
 
 class DirectSubscription:
-    """`call_again()` is told when a connection has ended."""
+    """`call_again()` is told when a connection has ended. A `patient` one, of a reliable output,
+    leaves with the sender what its queue has no room for."""
 
     def __init__(
         self,
@@ -47,12 +48,15 @@ class DirectSubscription:
         reader: str,
         limit: int,
         call_again: Callable[[], None],
+        *,
+        patient: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._route = route
         self._reader = reader
         self._call_again = call_again
         self._clock = clock
+        self._most = limit if patient else None
         self._inbox: Inbox[Received] = Inbox(limit)
         self._gaps = Gaps()
         self._last = 0, 0  # sender and number of the newest
@@ -235,7 +239,13 @@ class DirectSubscription:
             return
         end: int | None = None
         try:
-            while (frame := frames.next()) is not None:
+            while True:
+                if self._most is not None and self._inbox.waiting >= self._most:
+                    self._tell()  # the connection may not show what was read of it already
+                    return
+                frame = frames.next()
+                if frame is None:
+                    return
                 received = self._read(frame)
                 if received is not None:
                     self._put(received)

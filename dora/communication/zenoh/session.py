@@ -35,6 +35,7 @@ LEASE = 2000  # ms without a sign of life until a link counts as dead
 CLOSE_TIMEOUT = 3.0  # s; closing waits for what is under way to a router that may be hung
 
 _RUNTIME = "ZENOH_RUNTIME"
+_LOOK = 0.5  # s
 
 T = TypeVar("T")
 
@@ -114,7 +115,8 @@ def open_session(settings: Mapping[str, Any], runtime: str) -> zenoh.Session:
     os.environ[_RUNTIME] = foreign or runtime
     try:
         thread.start()
-        thread.join()
+        while thread.is_alive():
+            thread.join(_LOOK)  # Python hears of a signal that came to another thread only now
     finally:
         if foreign is None:  # not meant for the programs that this one starts
             os.environ.pop(_RUNTIME, None)

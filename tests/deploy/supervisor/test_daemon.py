@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import signal
 import time
 from dataclasses import replace
@@ -74,6 +75,20 @@ def open_files(process: Path) -> dict[str, str]:
         except FileNotFoundError:
             continue  # closed meanwhile: the connection of who asked for its pid
     return found
+
+
+def test_there_may_be_more_units_than_open_files_at_first(machine: Machine) -> None:
+    """What a login allows softly is no limit of the supervisor's."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        machine.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    names = [f"unit-{number}" for number in range(40)]
+    machine.activate(*(machine.sleeper(name) for name in names))
+    for name in names:
+        machine.wait(name, "running")
 
 
 def test_a_supervisor_that_was_just_found_waits_for_work(machine: Machine) -> None:

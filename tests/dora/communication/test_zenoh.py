@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def pair(area: Playground) -> Iterator[Pair]:
 
 
 class TestZenohLayer(LayerSuite):
+    lossy = True
+
     def test_messages_of_strangers_are_passed_over(self, pair: Pair, area: Playground) -> None:
         """Whatever somebody puts on a route, the reader goes on."""
         publisher, subscription = self.connect(pair)
@@ -255,7 +258,9 @@ def test_a_client_waits_for_its_router_and_can_be_interrupted() -> None:
             subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             for _ in range(2)
         )
-        with patient, hasty:
+        with patient, hasty, ExitStack() as ending:
+            for process in (patient, hasty):
+                ending.callback(process.kill)
             assert hasty.stdout is not None
             assert patient.stdout is not None
             assert b"waiting\n" == hasty.stdout.readline()

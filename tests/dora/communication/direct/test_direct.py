@@ -96,6 +96,16 @@ class TestDirectLayer(LayerSuite):
         assert list(range(5, 15)) == [message.metadata["n"] for message in data]
         assert Kind.CLOSED is end.kind
 
+    def test_a_reader_of_a_reliable_output_leaves_what_it_has_no_room_for(self, pair: Pair) -> None:
+        """However small its queue and however late it looks, it gets all that is kept."""
+        publisher = pair[0].publish(ROUTE, cache=2000)  # type: ignore[call-arg]
+        subscription = pair[1].subscribe(ROUTE, 2, "drop_oldest", cache=2000)  # type: ignore[call-arg]
+        settle(publisher, subscription)
+        for number in range(1000):
+            publisher.send(bytes(20_000), {"n": number}, T)
+        assert list(range(1000)) == numbers(subscription, 1000)
+        assert 0 == subscription.dropped
+
     def test_a_router_speaks_for_a_node_that_died(self, pair: Pair, area: Playground) -> None:
         """After all that the node had sent, though that is read later."""
         publisher, subscription = self.connect(pair)
