@@ -17,6 +17,7 @@ import pytest
 from dora.communication.base import Kind, Message, Subscription
 from dora.communication.direct.calling import Call, want
 from dora.communication.direct.layer import DirectLayer
+from dora.communication.direct.subscription import WORD
 from dora.communication.header import pack_closed, pack_notice
 from dora.communication.layers import Layers
 from dora.protocol.config import NodeConfig, OutputConfig
@@ -118,6 +119,22 @@ class TestDirectLayer(LayerSuite):
         assert [0, 1, 2] == [it.metadata["n"] for it in data if it.kind is Kind.DATA][:3]
         assert {"process": "1-2", "error": "killed"} == failed.metadata
         until(subscription, Kind.CLOSED)
+
+    def test_a_routers_word_waits_for_what_a_full_queue_has_left_with_the_sender(
+        self, pair: Pair
+    ) -> None:
+        """However long the reader takes for it: it has ended, and that was not all of it."""
+        publisher = pair[0].publish(ROUTE, cache=100)  # type: ignore[call-arg]
+        subscription = pair[1].subscribe(ROUTE, 10, "drop_oldest", cache=100)  # type: ignore[call-arg]
+        settle(publisher, subscription)
+        send_numbers(publisher, range(100))
+        pair[1]._session.put("flow/@word/node/output", b"", attachment=pack_closed(T))  # type: ignore[attr-defined]
+        found = []
+        for _ in range(100):
+            found.append(receive(subscription))
+            time.sleep(2 * WORD / 100)
+        assert list(range(100)) == [it.metadata.get("n") for it in found]
+        assert Kind.CLOSED is receive(subscription).kind
 
     def test_a_sender_that_comes_back_is_called_again(self, pair: Pair, board: Switchboard) -> None:
         """By another process of the node, at the same place."""
