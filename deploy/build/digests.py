@@ -23,10 +23,14 @@ Stamp = tuple[int, int, int, int]
 
 
 class Digests:
-    """Path -> sha256, kept in one file. A file that is damaged is begun anew."""
+    """Path -> sha256, kept in one file. A file that is damaged is begun anew. While others keep it
+    locked it is waited for, `patience` seconds at most."""
 
-    def __init__(self, file: Path, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, file: Path, clock: Callable[[], int] = time.time_ns, patience: float = 10.0
+    ) -> None:
         self._file = file
+        self._patience = patience
         self._clock = clock
         self._known: dict[str, tuple[Stamp, str]] = {}
         self._fresh: dict[str, tuple[Stamp, str]] = {}
@@ -48,14 +52,19 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Keeps what was learned for the next process."""
+        """Keeps what was learned for the next process; not if the file stays locked, as nothing but
+        time is lost then."""
         if not self._fresh:
             return
         rows = [(name, *stamp, digest) for name, (stamp, digest) in self._fresh.items()]
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._file, timeout=10)) as base, base:
-            base.execute(TABLE)
-            base.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?)", rows)
+        try:
+            with closing(sqlite3.connect(self._file, timeout=self._patience)) as base, base:
+                base.execute(TABLE)
+                base.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            if not _busy(error):
+                raise
         self._fresh.clear()
 
     def _load(self) -> None:
@@ -65,11 +74,16 @@ class Digests:
         if not self._file.exists():
             return
         try:
-            with closing(sqlite3.connect(self._file, timeout=10)) as base:
+            with closing(sqlite3.connect(self._file, timeout=self._patience)) as base:
                 for name, size, mtime, ctime, inode, digest in base.execute(
                     "select path, size, mtime, ctime, inode, digest from digests"
                 ):
                     self._known[name] = ((size, mtime, ctime, inode), digest)
-        except sqlite3.DatabaseError:
-            # Nothing but time is lost with it.
-            self._file.unlink(missing_ok=True)
+        except sqlite3.DatabaseError as error:
+            # Nothing but time is lost with it; one that others write to is not damaged.
+            if not _busy(error):
+                self._file.unlink(missing_ok=True)
+
+
+def _busy(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY

@@ -28,7 +28,8 @@ async def command(fleet: Fleet, flow: str | None) -> Exit:
     """Examine all machines: what keeps dataflows from running, or will, and what to do about it.
 
     Machines try to reach each other's data plane, and the Python packages that nodes need are
-    looked for: those of FLOW, where it may run, else what every node needs. Nothing is changed.
+    looked for: those of FLOW, where it may run, else what every node needs. Where FLOW has inputs
+    with `link: direct`, TCP is tried, too. Nothing is changed.
     Exit code 0 without errors, 4 if a machine does not answer, else 1.
     """
     out = fleet.out
@@ -90,6 +91,7 @@ def _link(link: Link) -> dict[str, Any]:
         "to": link.target,
         "host": link.host,
         "port": link.port,
+        "protocol": link.protocol,
         "deployment": link.deployment,
         "ms": link.reached.milliseconds,
         "error": link.reached.error,

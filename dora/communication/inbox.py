@@ -60,8 +60,9 @@ class Inbox(Generic[T]):
         return self._dropped
 
     @property
-    def is_empty(self) -> bool:
-        return not self._entries
+    def waiting(self) -> int:
+        """Messages that count against the limit."""
+        return self._data
 
     def fileno(self) -> int:
         return self._wake

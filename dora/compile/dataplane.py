@@ -58,12 +58,15 @@ def choose_ports(
 
 def router_port(profile: Profile | None) -> int | None:
     """Where the profile's router listens; None if it has none, or it listens to nobody."""
-    if profile is None:
-        return None
-    for unit in profile.units:
+    config = router_told(profile)
+    return int(config.listen.rsplit(":", 1)[1]) if config and config.listen else None
+
+
+def router_told(profile: Profile | None) -> RouterConfig | None:
+    """What the profile's router was told; None if it has none."""
+    for unit in profile.units if profile is not None else ():
         if unit.name == ROUTER and (text := unit.env.get(ROUTER_CONFIG)):
-            listen = RouterConfig.from_text(text).listen
-            return int(listen.rsplit(":", 1)[1]) if listen else None
+            return RouterConfig.from_text(text)
     return None
 
 

@@ -167,7 +167,7 @@ def _input(wired: Input, edge: Edge | None, at: str) -> InputConfig:
         queue_policy=wired.queue_policy,
         interval=source.interval if isinstance(source, TimerSource) else None,
         timeout=wired.input_timeout,
-        cache=edge.quality.kept if edge and edge.layer == "zenoh" and not at else 0,
+        cache=edge.quality.kept if edge and edge.layer == "zenoh" else 0,
         joined=edge.joined if edge else False,
         share=edge.share if edge else "",
         key=(wired.key or "") if edge and edge.share else "",

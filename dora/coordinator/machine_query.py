@@ -5,10 +5,12 @@ library alone: nothing of this package is there. Nothing on the machine is chang
 
     facts   root                      what `facts` returns
     clock                             {"time": seconds since the epoch}
-    listen  ports                     {"port": the first that is free, by UDP, or null}: what comes
-                                      there is sent back, until the end
+    listen  ports, protocols          {"port": the first that is free by all of these, or null}; it
+                                      answers until the end: by UDP it sends back what comes
     halted  pids                      {"pids": those that are stopped, by a signal or a debugger}
-    reach   targets: [[host, port]]   {"targets": [{"ms": ...} or {"error": word, "text": ...}]}
+    reach   targets                   {"targets": [{"ms": ...} or {"error": word, "text": ...}]}
+
+A target is [host, port, protocol]; a protocol is `udp` or `tcp`.
 """
 
 import json
@@ -25,7 +27,10 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-PATIENCE = 1.5  # seconds until a target counts as silent; it is asked again meanwhile
+UDP, TCP = "udp", "tcp"
+# Seconds until a target counts as silent. By UDP it is asked again meanwhile; by TCP the kernel
+# does so, after one second and after three.
+PATIENCE = {UDP: 1.5, TCP: 3.5}
 AGAIN = 0.4
 PATH = os.defpath + ":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 SSHD_OPTIONS = ("maxsessions", "maxstartups", "allowstreamlocalforwarding")
@@ -174,24 +179,41 @@ def process_state(pid: int) -> str:
         return ""
 
 
-def listen(ports: List[int]) -> Optional[int]:
-    """Sends back what comes to the first port that is free, in a thread of its own."""
+def listen(ports: List[int], protocols: List[str]) -> Optional[int]:
     for port in ports:
-        for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+        for family in (socket.AF_INET6, socket.AF_INET):
             try:
-                listener = socket.socket(family, socket.SOCK_DGRAM)
+                sockets = [bound(family, protocol, port) for protocol in protocols]
             except OSError:
-                continue  # no such family here
-            try:
-                if family == socket.AF_INET6:
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                listener.bind((host, port))
-            except OSError:
-                listener.close()
-                continue
-            threading.Thread(target=echo, args=(listener,), daemon=True).start()
+                continue  # it is taken, or there is no such family here
+            for it in sockets:
+                if it.type == socket.SOCK_DGRAM:
+                    threading.Thread(target=echo, args=(it,), daemon=True).start()
+                else:
+                    LISTENERS.append(it)
             return port
     return None
+
+
+LISTENERS: List[socket.socket] = []  # The kernel takes the calls of who wants to know no more.
+
+
+def bound(family: int, protocol: str, port: int) -> socket.socket:
+    """To everything that the machine is reached by. Raises OSError."""
+    made = socket.socket(family, KINDS[protocol])
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind(("", port))
+        if protocol == TCP:
+            made.listen(128)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+KINDS = {UDP: socket.SOCK_DGRAM, TCP: socket.SOCK_STREAM}
 
 
 def echo(listener: socket.socket) -> None:
@@ -219,60 +241,80 @@ def is_ours(data: bytes) -> bool:
     return len(data) == 1200 and data[1:5] == VERSION
 
 
-def reach(targets: List[Tuple[str, int]]) -> List[Dict[str, Any]]:
-    """Asks all of them at once; answers in their order."""
-    results: List[Optional[Dict[str, Any]]] = [None] * len(targets)
-    waiting: Dict[int, Tuple[int, socket.socket, bytes]] = {}
-    for index, (host, port) in enumerate(targets):
-        mark = os.urandom(8)
+class Question:
+    """Asked of one target; `answer` as `reach` returns it, once it is known."""
+
+    def __init__(self, host: str, port: int, protocol: str) -> None:
+        self.protocol = protocol
+        self.answer: Optional[Dict[str, Any]] = None
+        self.mark = os.urandom(8)
+        self.socket: Optional[socket.socket] = None
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_DGRAM
-            )[0]
-            asker = socket.socket(family, kind, protocol)
-            asker.setblocking(False)
-            asker.connect(address)
+            family, kind, number, _, address = socket.getaddrinfo(host, port, type=KINDS[protocol])[
+                0
+            ]
+            self.socket = socket.socket(family, kind, number)
+            self.socket.setblocking(False)
+            self.socket.connect(address)
+        except BlockingIOError:
+            pass  # by TCP: it is under way
         except OSError as error:
-            results[index] = failed(error)
-            continue
-        waiting[asker.fileno()] = (index, asker, mark)
-    began, asked = time.monotonic(), -AGAIN
-    while waiting and time.monotonic() - began < PATIENCE:
-        if time.monotonic() - asked >= AGAIN:
-            asked = time.monotonic()
-            for index, asker, mark in list(waiting.values()):
-                settle(waiting, results, index, asker, mark, began, send=True)
-        for fd in select.select(list(waiting), [], [], AGAIN / 4)[0]:
-            settle(waiting, results, *waiting[fd], began)
-    for index, asker, _ in waiting.values():
-        asker.close()
-        results[index] = {"error": "timeout", "text": "nothing came back"}
-    return [it or {} for it in results]
+            self.end(failed(error))
 
+    def ask(self) -> None:
+        """Again, where nobody else does."""
+        if self.socket is not None and self.protocol == UDP:
+            try:
+                self.socket.send(datagram(self.mark))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self.end(failed(error))
 
-def settle(
-    waiting: Dict[int, Tuple[int, socket.socket, bytes]],
-    results: List[Optional[Dict[str, Any]]],
-    index: int,
-    asker: socket.socket,
-    mark: bytes,
-    began: float,
-    send: bool = False,
-) -> None:
-    """One step with one target: asks it, or takes what came."""
-    try:
-        if send:
-            asker.send(datagram(mark))
+    def hear(self, spent: float) -> None:
+        """Takes what came; to be called when there is something. `spent`: seconds so far."""
+        if self.socket is None:
             return
-        if mark not in asker.recv(2048):
-            return  # an answer to somebody else
-        results[index] = {"ms": round((time.monotonic() - began) * 1e3, 2)}
-    except BlockingIOError:
-        return
-    except OSError as error:
-        results[index] = failed(error)
-    del waiting[asker.fileno()]
-    asker.close()
+        try:
+            if self.protocol == TCP:
+                number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if number:
+                    raise OSError(number, os.strerror(number))
+            elif self.mark not in self.socket.recv(2048):
+                return  # an answer to somebody else
+            self.end({"ms": round(spent * 1e3, 2)})
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.end(failed(error))
+
+    def end(self, answer: Dict[str, Any]) -> None:
+        self.answer = answer
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def reach(targets: List[Tuple[str, int, str]]) -> List[Dict[str, Any]]:
+    """Asks all of them at once; answers in their order."""
+    questions = [Question(*target) for target in targets]
+    began, rounds = time.monotonic(), 0
+    while True:
+        spent = time.monotonic() - began
+        for it in questions:
+            if it.answer is None and spent >= PATIENCE[it.protocol]:
+                it.end({"error": "timeout", "text": "nothing came back"})
+        if spent >= rounds * AGAIN:
+            rounds += 1
+            for it in questions:
+                it.ask()
+        waiting = {it.socket: it for it in questions if it.socket is not None}
+        if not waiting:
+            return [it.answer or {} for it in questions]
+        by = {kind: [fd for fd, it in waiting.items() if it.protocol == kind] for kind in KINDS}
+        ready = select.select(by[UDP], by[TCP], [], AGAIN / 4)
+        for fd in ready[0] + ready[1]:
+            waiting[fd].hear(time.monotonic() - began)
 
 
 def failed(error: OSError) -> Dict[str, Any]:
@@ -292,11 +334,11 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
     if what == "clock":
         return {"time": time.time()}
     if what == "listen":
-        return {"port": listen(request["ports"])}
+        return {"port": listen(request["ports"], request["protocols"])}
     if what == "halted":
         return {"pids": halted(request["pids"])}
     if what == "reach":
-        return {"targets": reach([(host, port) for host, port in request["targets"]])}
+        return {"targets": reach([tuple(it) for it in request["targets"]])}
     raise ValueError(f"no such request: {what!r}")
 
 

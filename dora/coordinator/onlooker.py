@@ -14,6 +14,8 @@ from deploy.connection.base import Channel
 from deploy.errors import MachineError
 from deploy.session import Session
 from dora.coordinator import machine_query
+from dora.coordinator.machine_query import TCP as TCP
+from dora.coordinator.machine_query import UDP as UDP
 
 CLOCK_LOOKS = 3  # the quickest answer tells the most
 
@@ -28,7 +30,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Reached:
-    """Whether a UDP port answered. `error`: None, or `timeout`, `refused`, `no_route`, `dns`."""
+    """Whether a port answered. `error`: None, or `timeout`, `refused`, `no_route`, `dns`."""
 
     milliseconds: float | None = None
     error: str | None = None
@@ -57,16 +59,21 @@ class Onlooker:
         assert found is not None
         return found
 
-    async def listen(self, ports: Collection[int]) -> int | None:
-        """A UDP port of these that answers from now on; None if none is free."""
-        port = (await self._ask(what="listen", ports=list(ports)))["port"]
+    async def listen(
+        self, ports: Collection[int], protocols: Collection[str] = (UDP,)
+    ) -> int | None:
+        """The first of these ports that is free by all of the protocols, and answers from now on;
+        None if none is."""
+        answer = await self._ask(what="listen", ports=list(ports), protocols=list(protocols))
+        port = answer["port"]
         return None if port is None else int(port)
 
     async def halted(self, pids: Collection[int]) -> frozenset[int]:
         """Those of the processes that a signal (SIGSTOP) or a debugger has stopped."""
         return frozenset((await self._ask(what="halted", pids=list(pids)))["pids"])
 
-    async def reach(self, targets: Sequence[tuple[str, int]]) -> list[Reached]:
+    async def reach(self, targets: Sequence[tuple[str, int, str]]) -> list[Reached]:
+        """Of each (host, port, protocol). By TCP it is enough that the connection comes about."""
         answer = await self._ask(what="reach", targets=list(targets))
         return [
             Reached(it.get("ms"), it.get("error"), it.get("text", "")) for it in answer["targets"]

@@ -30,10 +30,11 @@ class Wire:
     consumer: str
     input: str
     source: str
-    layer: str  # shm | zenoh | memory | timer
+    layer: str  # shm | zenoh | direct | memory | timer
     queue_size: int | None = None
     queue_policy: str | None = None
     timeout: float | None = None  # s
+    at: str = ""  # of layer `direct`: `host:port`, where the consumer calls
 
     @property
     def is_timer(self) -> bool:
@@ -113,14 +114,17 @@ def wire_of(
     """Pure. What the consumer was told about its input, where its machine tells; else what follows
     from the dataflow."""
     source = summary.nodes[consumer].inputs[input]
-    config = _config(profiles.get(summary.nodes[consumer].machine), consumer, input)
+    profile = profiles.get(summary.nodes[consumer].machine)
+    config = _config(profile, consumer, input)
     more: dict[str, Any] = {}
     if config is not None:
         source, layer = config.source, config.layer
         more = {"queue_size": config.queue_size, "queue_policy": config.queue_policy}
-        more["timeout"] = config.timeout
+        more |= {"timeout": config.timeout, "at": config.at}
     elif source.startswith(TIMER):
         layer = "timer"
+    elif (way := _way(profile, summary.source(consumer), input)) is not None:
+        layer, more = way.layer, {"at": way.at}
     else:
         producers = units_of(summary, source.partition("/")[0])
         machines = {summary.nodes[name].machine for name in producers}
@@ -143,6 +147,15 @@ def _config(profile: Profile | None, node: str, input: str) -> InputConfig | Non
             found = told.get(config.node)
             return (found.laid(config) if found else config).inputs.get(input)
     return None
+
+
+def _way(profile: Profile | None, node: str, input: str) -> ways.InputWay | None:
+    """What is told also of nodes whose configuration cannot be read here."""
+    try:
+        told = ways.from_text(profile.documents.get(ways.DOCUMENT, "{}") if profile else "{}")
+    except ValueError:
+        return None
+    return told[node].inputs.get(input) if node in told else None
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def finally_(undo: Callable[[], object]) -> Iterator[None]:
 
 def lossless(bench: Bench, robot: int) -> list[Edge]:
     """What a robot's link may not cost, whatever befalls it: all but its `drop` edges."""
-    return [it for it in bench.edges if not it.touches(robot) or it.kind == "reliable"]
+    return [it for it in bench.edges if not it.touches(robot) or it.kind != "drop"]
 
 
 def sleep_until(at: float) -> None:

@@ -182,7 +182,7 @@ def _without(bench: Bench, robot: int) -> list[Edge]:
 
 
 def _reliable_to(edge: Edge, robot: int) -> bool:
-    return edge.kind == "reliable" and edge.hearer == robot
+    return edge.kind != "drop" and edge.hearer == robot
 
 
 def _link_is_up(bench: Bench) -> None:

@@ -87,11 +87,7 @@ def reader_killed(bench: Bench, finding: Finding, seconds: float) -> None:
     bench.unit(node, VICTIM, "running", fault.at)
     finding.status = "starting, then running, restarts + 1"
     fault.judge(
-        [
-            it
-            for it in bench.edges
-            if it.hearer != VICTIM or (it.kind == "reliable" and not it.within)
-        ]
+        [it for it in bench.edges if it.hearer != VICTIM or (it.kind != "drop" and not it.within)]
     )
     fault.keeps(unit)
     fault.nothing_else({"START"})

@@ -31,7 +31,7 @@ for event in node:
     if event["type"] != "INPUT":
         continue
     tape.write(json.dumps([time.monotonic(), run, n]) + "\\n")
-    for output in ("drop", "reliable"):
+    for output in ("drop", "reliable", "direct"):
         node.send_output(output, b"x", {"run": run, "n": n})
     if bulk and n % 5 == 0:
         node.send_output("bulk", bulk)
@@ -64,8 +64,9 @@ def write(folder: Path, robots: Iterable[int], hz: float) -> Path:
 
 def _talk(i: int, hz: float) -> str:
     bulk = BULK if i == 1 else 0
-    outputs = "[drop, reliable, bulk]" if bulk else "[drop, reliable]"
-    qos = f"reliable: {{delivery: reliable, cache: {CACHE}}}"
+    outputs = "[drop, reliable, direct, bulk]" if bulk else "[drop, reliable, direct]"
+    kept = f"{{delivery: reliable, cache: {CACHE}}}"
+    qos = f"reliable: {kept}, direct: {kept}"
     if bulk:
         qos += ", bulk: {priority: bulk}"
     return f"""\
@@ -84,6 +85,7 @@ def _hear(i: int, robots: Iterable[int]) -> str:
     drop = f"queue_size: {QUEUE}, input_timeout: {SILENCE:g}s"
     rows = [f"      drop-{k}: {{source: talk-{k}/drop, {drop}}}\n" for k in robots]
     rows += [f"      reliable-{k}: talk-{k}/reliable\n" for k in robots]
+    rows += [f"      direct-{k}: {{source: talk-{k}/direct, link: direct}}\n" for k in robots]
     if i != 1:
         rows.append("      bulk: {source: talk-1/bulk, queue_size: 1}\n")
     return f"""\

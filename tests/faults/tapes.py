@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+KINDS = ("drop", "reliable", "direct")  # direct ones are reliable, too
+
 
 class Edge(NamedTuple):
     """From the talking node of robot `talker` to the hearing one of robot `hearer`."""
 
     talker: int
     hearer: int
-    kind: str  # drop, reliable
+    kind: str  # of KINDS
 
     @property
     def input(self) -> str:
@@ -92,10 +94,7 @@ class Tapes:
 
     def __init__(self, folders: Mapping[int, Path]) -> None:
         self.edges = [
-            Edge(talker, hearer, kind)
-            for talker in folders
-            for hearer in folders
-            for kind in ("drop", "reliable")
+            Edge(talker, hearer, kind) for talker in folders for hearer in folders for kind in KINDS
         ]
         self.said: dict[int, list[Said]] = {i: [] for i in folders}
         self.heard: dict[Edge, list[Said]] = {edge: [] for edge in self.edges}  # `at`: came

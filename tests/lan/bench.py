@@ -299,6 +299,15 @@ class Lan:
                 rule = f"numgen random mod 100 < {percent} drop"
                 _run(*nft, f"table {' '.join(table)} {{ chain c {{ {hook} {rule}; }}; }}")
 
+    def shut(self, i: int, packets: str | None) -> None:
+        """The robot's firewall lets none of these in, as `tcp dport 7447`; None: it lets all in."""
+        nft = ["ip", "netns", "exec", self._robots[i].namespace, "nft"]
+        table = ("inet", "shut")
+        subprocess.run([*nft, "delete", "table", *table], capture_output=True, check=False)
+        if packets:
+            hook = "type filter hook input priority 0;"
+            _run(*nft, f"table {' '.join(table)} {{ chain c {{ {hook} {packets} drop; }}; }}")
+
     # How it is built and removed
 
     def _build(self) -> None:

@@ -32,6 +32,7 @@ def lan(shared_lan: Lan) -> Iterator[Lan]:
     for i in shared_lan.robots:
         shared_lan.power_on(i)
         shared_lan.heal(i)
+        shared_lan.shut(i, None)
         shared_lan.rate(i, None)
 
 

@@ -52,7 +52,9 @@ class DirectLayer:
             publisher = DirectPublisher(shared, cache)
             if self._listener is None:
                 path = socket_of(self._router, self._node)
-                self._listener = Listener(path, self._secrecy, self._attach)
+                self._listener = Listener(
+                    path, self._secrecy, lambda it: it in self._routes, self._attach
+                )
         return publisher
 
     def subscribe(
@@ -61,10 +63,12 @@ class DirectLayer:
         queue_size: int,
         queue_policy: str,
         *,
+        cache: int = 0,
         at: str = "",
         name: str = "",
     ) -> DirectSubscription:
-        """`at`: `host:port` of the router of the sender's machine; `name`: of the input.
+        """`cache`: that of the route's publisher, which keeps what the queue has no room for.
+        `at`: `host:port` of the router of the sender's machine; `name`: of the input.
         `backpressure` does not reach the sender (`inbox.capacity`). Raises ValueError for an
         unknown policy, or without `at`."""
         if ":" not in at:
@@ -72,7 +76,7 @@ class DirectLayer:
         limit = capacity(queue_size, queue_policy)
         dataflow, node, output = route.split("/", 2)
         subscription = DirectSubscription(
-            route, f"{self._node}/{name}", limit, lambda: caller.again()
+            route, f"{self._node}/{name}", limit, lambda: caller.again(), patient=cache > 0
         )
         words = hold(
             self._session.declare_subscriber(
@@ -92,6 +96,10 @@ class DirectLayer:
         self._subscriptions = [it for it in self._subscriptions if not it.closed]
         self._subscriptions.append(subscription)
         return subscription
+
+    def trust(self, links: Links) -> None:
+        """Whom to know from now on: other nodes have come, or some have moved."""
+        self._secrecy.trust(links)
 
     def readers(self, route: str) -> Counter[str]:
         """`node/input` -> how often it is connected with this route."""
@@ -119,12 +127,9 @@ class DirectLayer:
 
     def _attach(
         self, call: Call, connection: socket.socket, wants_room: Callable[[Line], None]
-    ) -> Line | None:
+    ) -> Line:
         with self._lock:
-            route = self._routes.get(call.route)
-            if route is None:
-                return None
-            cache = self._caches[call.route]
+            route, cache = self._routes[call.route], self._caches[call.route]
         line = Line(connection, call.reader, wants_room, cache)
         route.attach(line, call.sender, call.number)
         return line

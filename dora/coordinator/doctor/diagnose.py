@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dora.coordinator.doctor import fleet, wheels
 from dora.coordinator.doctor.condition import condition
 from dora.coordinator.doctor.evidence import Evidence
-from dora.coordinator.doctor.finding import Finding, error, worst_first
+from dora.coordinator.doctor.finding import Finding, error, warning, worst_first
 from dora.coordinator.doctor.fitness import fitness
 
 
@@ -56,5 +56,12 @@ def _of_machine(evidence: Evidence, name: str) -> Iterator[Finding]:
         yield error(
             "port",
             f"there is no free port for the data plane; tried {list(look.facts.free_ports)}",
-            f"see what listens there: dora machines exec {name} -- ss -lun",
+            f"see what listens there: dora machines exec {name} -- ss -lntu",
+        )
+    elif look.no_door and len(evidence.looks) > 1:
+        yield warning(
+            "port",
+            f"by TCP none of the ports {list(look.no_door)} is free, and readers with "
+            "`link: direct` are to call there",
+            f"see what listens there: dora machines exec {name} -- ss -lntp",
         )

@@ -9,7 +9,7 @@ from typing import Any
 from deploy.errors import MachineError
 from deploy.facts import Facts
 from deploy.inventory import Inventory, Machine
-from dora.coordinator.onlooker import Clock, Reached
+from dora.coordinator.onlooker import UDP, Clock, Reached
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,18 @@ class Look:
     locks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # deployment -> who, since
     shortfalls: Mapping[str, str] = field(default_factory=dict)  # unit -> how it runs otherwise
     routers: Mapping[str, int] = field(default_factory=dict)  # deployment -> port of its router
-    port: int | None = None  # on which it listened while the others asked
+    port: int | None = None  # on which it listened by UDP while the others asked
+    doors: frozenset[str] = frozenset()  # deployments whose router takes calls by TCP
+    # Deployment -> machine -> the inputs for which nodes here call it; None: nobody knows.
+    calls: Mapping[str, Mapping[str, tuple[str, ...]] | None] = field(default_factory=dict)
+    door: int | None = None  # on which it listened by TCP, for the flow that was asked about
+    no_door: tuple[int, ...] = ()  # on which it could not, for that flow
 
 
 @dataclass(frozen=True)
 class Link:
-    """Whether one machine reaches another's data plane; `deployment` if a router answers there."""
+    """Whether one machine reaches another's data plane; `deployment` if a router answers there.
+    `inputs`: by TCP, those that need it, as far as that is known."""
 
     source: str
     target: str
@@ -82,6 +88,8 @@ class Link:
     port: int
     deployment: str | None = None
     reached: Reached = field(default_factory=Reached)
+    protocol: str = UDP
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

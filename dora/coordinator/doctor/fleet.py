@@ -10,6 +10,7 @@ from deploy.inventory import Machine
 from dora.compile.dataplane import address_of, dials
 from dora.coordinator.doctor.evidence import Evidence, Link
 from dora.coordinator.doctor.finding import Finding, error, note, warning
+from dora.coordinator.onlooker import TCP
 
 CHECK_OF = {"host_key_unknown": "host_key", "host_key_changed": "host_key", "auth": "login"}
 
@@ -25,25 +26,33 @@ def absence(machine: Machine, problem: MachineError) -> Finding:
 
 
 def links(evidence: Evidence, source: str) -> Iterator[Finding]:
-    """Ports of others that this machine does not reach. Of two routers one calls the other one; the
-    other way round only readers with direct links call."""
+    """Ports of others that this machine does not reach. Of two routers one calls the other one, by
+    UDP; for direct links the reader's machine calls the sender's, by TCP."""
     for link in evidence.links:
         if link.source != source or link.reached.error is None:
             continue
         problem, remedy = _silent(link)
-        if dials(source, link.target):
+        if link.protocol == TCP:
+            make = error if link.deployment and link.inputs else warning
+            yield make("port", f"{problem}; {_who_needs(link)}", remedy)
+        elif dials(source, link.target):
             yield error("port", problem, remedy)
         else:
-            yield warning(
-                "port",
-                f"{problem}; {link.target} calls {source}, so only inputs with `link: direct` need "
-                "it",
-                remedy,
-            )
+            yield note("port", f"{problem}; {link.target} calls {source}, that is enough", remedy)
+
+
+def _who_needs(link: Link) -> str:
+    inputs = ", ".join(link.inputs)
+    if not inputs:
+        return f"inputs of {link.deployment} with `link: direct` may need it"
+    if link.deployment:
+        return f"{inputs} of {link.deployment} needs it (`link: direct`)"
+    return f"on these machines {inputs} would need it (`link: direct`)"
 
 
 def _silent(link: Link) -> tuple[str, str]:
-    where = f"UDP port {link.port} of {link.target} ({link.host})"
+    protocol = link.protocol.upper()
+    where = f"{protocol} port {link.port} of {link.target} ({link.host})"
     if link.reached.error == "dns":
         return (
             f"it cannot resolve {link.host!r}, the address of {link.target}'s data plane",
@@ -55,18 +64,25 @@ def _silent(link: Link) -> tuple[str, str]:
             f"are both in one network? `address:` of {link.target} in the inventory says where "
             f"others reach it; dora machines exec {link.source} -- ip route get {link.host}",
         )
+    allow = f"let {protocol} through on {link.target} (ufw allow {link.port}/{link.protocol})"
     if link.reached.error == "refused":
-        what = f"the router of {link.deployment} does not listen" if link.deployment else "refused"
+        refused = f"it reaches {link.target}, but not {where}: "
+        logs = f"dora logs {link.deployment} --node dora-router --machine {link.target}"
+        if link.protocol == TCP:
+            look = logs if link.deployment else f"is {link.host} really {link.target}?"
+            return f"{refused}refused", f"{allow}; {look}; see `address:` in the inventory"
         return (
-            f"it reaches {link.target}, but not {where}: {what}",
-            f"dora logs {link.deployment} --node dora-router --machine {link.target}"
+            (f"{refused}the router of {link.deployment} does not listen", logs)
             if link.deployment
-            else f"is {link.host} really {link.target}? see `address:` in the inventory",
+            else (
+                f"{refused}refused",
+                f"is {link.host} really {link.target}? see `address:` in the inventory",
+            )
         )
     return (
         f"nothing comes back from {where}",
-        f"let UDP through on {link.target} (ufw allow {link.port}/udp), and look at `address:` in "
-        "the inventory: it says where the other machines reach it",
+        f"{allow}, and look at `address:` in the inventory: it says where the other machines reach "
+        "it",
     )
 
 

@@ -16,6 +16,7 @@ from deploy.build.available import origin
 from deploy.deployment import PythonEnvironment
 from deploy.errors import BuildError, NoIndex
 from deploy.facts import Facts
+from deploy.inventory import Machine
 from dora.compile.packaging import NODE_REQUIREMENTS, Closure
 from dora.coordinator.cache import cache_folder
 from dora.coordinator.doctor.evidence import Look, Supply
@@ -106,7 +107,7 @@ def _wanted(
         return
     closure = Closure()
     for node in dataflow.nodes.values():
-        if not may_run(node, look):
+        if not may_run(node, look.machine):
             continue
         try:
             package = closure.node(dataflow, node, look.machine, facts)
@@ -118,9 +119,8 @@ def _wanted(
                 yield node.id, source
 
 
-def may_run(node: Node, look: Look) -> bool:
+def may_run(node: Node, there: Machine) -> bool:
     """Whether the flow file lets it, by name and labels."""
-    there = look.machine
     return node.deploy.machine in (None, there.id) and all(
         there.labels.get(key) == value for key, value in node.deploy.labels.items()
     )

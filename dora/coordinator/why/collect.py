@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from deploy.errors import MachineError
 from dora.compile.dataplane import ROUTER
 from dora.coordinator.contact import Contact
-from dora.coordinator.onlooker import Onlooker, Reached, onlooker
+from dora.coordinator.onlooker import TCP, UDP, Onlooker, onlooker
 from dora.coordinator.status import NodeStatus, status
 from dora.coordinator.why.situation import Situation, Way
-from dora.coordinator.wires import Looks, newest_summary, profiles_of, units_of, wire_of
+from dora.coordinator.wires import Looks, Wire, newest_summary, profiles_of, units_of, wire_of
 from dora.errors import DoraError
 from dora.protocol.config import NETWORK
 from dora.protocol.dataflow import DataflowSummary
@@ -36,7 +36,7 @@ async def collect(
     first = (await status(contact, deployment)).nodes
     involved = [row for row in first if row.node in (*producers, consumer, ROUTER)]
     seen, _ = await asyncio.gather(
-        _look_around(contact, summary, list(machines), involved, wire.layer in NETWORK),
+        _look_around(contact, summary, list(machines), involved, wire),
         asyncio.sleep(seconds),
     )
     second = tuple(
@@ -97,8 +97,8 @@ def find_input(summary: DataflowSummary, target: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Around:
-    """What one machine sees: the others' routers, whose process is stopped, and how far its clock
-    is ahead of ours (s)."""
+    """What one machine sees: ways to the others, whose process is stopped, and how far its clock is
+    ahead of ours (s)."""
 
     ways: tuple[Way, ...] = ()
     halted: tuple[tuple[str, str], ...] = ()
@@ -110,19 +110,19 @@ async def _look_around(
     summary: DataflowSummary,
     machines: list[str],
     involved: list[NodeStatus],
-    routed: bool,
+    wire: Wire,
 ) -> dict[str, _Around]:
     async def look(name: str) -> _Around:
         session = contact.sessions.get(name)
         if session is None:
             return _Around()
         pids = {row.pid: row.node for row in involved if row.machine == name and row.pid}
-        others = [it for it in machines if routed and it != name and it in summary.routers]
+        targets = ways_to_try(summary, wire, name, machines)
         try:
             async with onlooker(session) as looker:
                 halted = tuple((name, pids[pid]) for pid in await looker.halted(list(pids)))
                 ahead = (await looker.clock()).ahead
-                return _Around(await _ways(looker, summary, name, others), halted, ahead)
+                return _Around(await _ways(looker, name, targets), halted, ahead)
         except MachineError as error:
             contact.unreachable[name] = error
             return _Around()
@@ -137,15 +137,40 @@ def by_our_clock(row: NodeStatus, ahead: float) -> NodeStatus:
     return replace(row, since=since, restarts_at=back)
 
 
-async def _ways(
-    looker: Onlooker, summary: DataflowSummary, source: str, others: list[str]
-) -> tuple[Way, ...]:
-    routers = [summary.routers[name] for name in others]
-    reached: list[Reached] = []
-    if routers:
-        reached = await looker.reach([(it.host, it.port) for it in routers])
-    rows = zip(others, routers, reached, strict=True)
-    return tuple(Way(source, other, router.port, found) for other, router, found in rows)
+@dataclass(frozen=True)
+class Target:
+    """A port of a machine's router."""
+
+    machine: str
+    host: str
+    port: int
+    protocol: str = UDP
+
+
+def ways_to_try(
+    summary: DataflowSummary, wire: Wire, source: str, machines: list[str]
+) -> list[Target]:
+    """What one of the edge's machines is to ask: the routers of the others, by UDP; for a direct
+    link the consumer's machine also calls where the consumer does, by TCP. Pure."""
+    if wire.layer not in NETWORK:
+        return []
+    routers = {it: summary.routers[it] for it in machines if it != source and it in summary.routers}
+    found = [Target(name, router.host, router.port) for name, router in routers.items()]
+    if wire.at and wire.producer and summary.nodes[wire.consumer].machine == source:
+        host, _, port = wire.at.rpartition(":")
+        for machine in {summary.nodes[it].machine for it in units_of(summary, wire.producer)}:
+            found.append(Target(machine, host.strip("[]"), int(port), TCP))
+    return found
+
+
+async def _ways(looker: Onlooker, source: str, targets: list[Target]) -> tuple[Way, ...]:
+    if not targets:
+        return ()
+    reached = await looker.reach([(it.host, it.port, it.protocol) for it in targets])
+    return tuple(
+        Way(source, it.machine, it.port, found, it.protocol)
+        for it, found in zip(targets, reached, strict=True)
+    )
 
 
 def _unknown(deployment: str, summary: DataflowSummary, node: str) -> NodeStatus:

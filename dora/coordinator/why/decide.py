@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dora.compile.dataplane import ROUTER
+from dora.compile.dataplane import ROUTER, dials
+from dora.coordinator.onlooker import TCP
 from dora.coordinator.status import NodeStatus
-from dora.coordinator.why.situation import Situation
+from dora.coordinator.why.situation import Situation, Way
 from dora.coordinator.why.wording import clock, number, silence
 from dora.protocol.config import NETWORK
 
@@ -57,8 +58,8 @@ def process_halted(situation: Situation) -> Answer | None:
     producers = [situation.producer, *situation.replicas]
     if situation.replicas and situation.received.moves:
         producers = []  # the others do its work
-    ends = [*producers, *situation.routers.values(), situation.consumer]
-    for end in ends:
+    routers = [] if _passes_routers_by(situation) else situation.routers.values()
+    for end in (*producers, *routers, situation.consumer):
         if end is not None and (end.machine, end.node) in situation.halted:
             return Answer(
                 "halted",
@@ -87,7 +88,7 @@ def operator_down(situation: Situation) -> Answer | None:
 
 
 def router_down(situation: Situation) -> Answer | None:
-    if situation.wire.layer not in NETWORK:
+    if situation.wire.layer not in NETWORK or _passes_routers_by(situation):
         return None
     for machine in situation.machines:
         router = situation.routers.get(machine)
@@ -100,6 +101,11 @@ def router_down(situation: Situation) -> Answer | None:
         if router.state != RUNNING:
             return _down(situation, router, "router")
     return None
+
+
+def _passes_routers_by(situation: Situation) -> bool:
+    """Routers only help direct links to come about: one over which messages come needs none."""
+    return situation.is_direct and situation.received.moves
 
 
 def _down(situation: Situation, end: NodeStatus, role: str) -> Answer | None:
@@ -145,9 +151,10 @@ def _name(end: NodeStatus) -> str:
 
 
 def network_cut(situation: Situation) -> Answer | None:
-    """One way is enough, as routers dial in both directions."""
+    """Where one way answers there is a network: which way is needed says `port_closed`, and where
+    nothing comes `_lost_on_the_way`."""
     ways = situation.ways
-    if not ways or any(way.reached.error is None for way in ways):
+    if not ways or _passes_routers_by(situation) or any(way.reached.error is None for way in ways):
         return None
     ends = " and ".join(situation.machines)
     return Answer(
@@ -155,6 +162,33 @@ def network_cut(situation: Situation) -> Answer | None:
         f"{ends} do not reach each other: {silence(ways[0])}",
         f"dora doctor --limit {','.join(situation.machines)}",
     )
+
+
+def port_closed(situation: Situation) -> Answer | None:
+    """The consumer of a direct link cannot call the producer."""
+    way = _call(situation)
+    if way is None or way.reached.error is None or situation.received.moves:
+        return None
+    wire = situation.wire
+    return Answer(
+        "port",
+        f"{wire.consumer} on {way.source} cannot call {wire.producer} on {way.target}, as "
+        f"`link: direct` has it do: {silence(way)}",
+        _open(situation, way),
+    )
+
+
+def _call(situation: Situation) -> Way | None:
+    """The way that the consumer of a direct link takes to the producer."""
+    return next((way for way in situation.ways if way.protocol == TCP), None)
+
+
+def _open(situation: Situation, way: Way) -> str:
+    doctor = f"dora doctor --limit {','.join(situation.machines)}"
+    if way.reached.error not in ("timeout", "refused"):
+        return f"look at `address:` of {way.target} in the inventory; {doctor}"
+    through = f"let {way.protocol.upper()} through on {way.target}"
+    return f"{through} (ufw allow {way.port}/{way.protocol}); {doctor}"
 
 
 # what does not move
@@ -271,14 +305,23 @@ def consumer_untold(situation: Situation) -> Answer | None:
 def _lost_on_the_way(situation: Situation) -> Answer:
     wire = situation.wire
     rate = f"{number(situation.sent.rate or 0)} messages a second leave {wire.producer}"
-    remedy = f"dora logs {wire.deployment} --node {wire.consumer}: does it read its events?"
+    none = f"{rate}, and none comes to {wire.where} (over {wire.layer})"
+    logs = f"dora logs {wire.deployment} --node"
+    if situation.is_direct:
+        call = _call(situation)
+        if call is not None:
+            none += f", although {call.source} reaches TCP port {call.port} of {call.target}"
+        remedy = f"{logs} {wire.consumer}: did {wire.producer} answer, does it read its events?"
+        return Answer("lost", none, remedy)
     for way in situation.ways:
-        if way.reached.error is not None:
-            rate += f"; {silence(way)}, whose router runs"
-            return Answer("lost", rate, f"dora doctor --limit {','.join(situation.machines)}")
+        if way.reached.error is not None and dials(way.source, way.target):
+            sentence = (
+                f"{none}: {way.source}'s router is to call {way.target}'s, and {silence(way)}"
+            )
+            return Answer("port", sentence, _open(situation, way))
     if wire.layer in NETWORK:
-        remedy = f"dora logs {wire.deployment} --node {ROUTER}; dora doctor"
-    return Answer("lost", f"{rate}, and none comes to {wire.where} (over {wire.layer})", remedy)
+        return Answer("lost", none, f"{logs} {ROUTER}; dora doctor")
+    return Answer("lost", none, f"{logs} {wire.consumer}: does it read its events?")
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -287,6 +330,7 @@ CAUSES: tuple[Cause, ...] = (
     router_down,
     process_halted,
     network_cut,
+    port_closed,
     operator_down,
     it_flows,
     just_started,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dora.coordinator.onlooker import TCP
 from dora.coordinator.status import NodeStatus
 from dora.coordinator.why.situation import Situation
 from dora.coordinator.why.wording import clock, number, silence
@@ -25,7 +26,8 @@ def evidence(situation: Situation) -> Iterator[tuple[str, str]]:
     for way in situation.ways:
         took = way.reached.milliseconds
         how = f"answers in {took:.1f} ms" if took is not None else silence(way)
-        yield "link", f"{way.source} -> {way.target}: {how}"
+        by = " by TCP" if way.protocol == TCP else ""
+        yield "link", f"{way.source} -> {way.target}{by}: {how}"
     yield "consumer", _process(situation.consumer)
     yield "received", _count(situation.received, situation.seconds)
     yield "dropped", _count(situation.dropped, situation.seconds)

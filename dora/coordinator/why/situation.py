@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dora.coordinator.onlooker import Reached
+from dora.coordinator.onlooker import UDP, Reached
 from dora.coordinator.status import NodeStatus
 from dora.coordinator.wires import UNSAID, Count, Wire
 
 
 @dataclass(frozen=True)
 class Way:
-    """Whether one machine reaches the other's router."""
+    """Whether one machine reaches the other's router; by TCP, whether it can call a node there."""
 
     source: str
     target: str
     port: int
     reached: Reached
+    protocol: str = UDP
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Situation:
     dropped: Count = UNSAID
     seconds: float = 0.0
     now: float = 0.0
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether messages pass no router."""
+        return self.wire.layer == "direct"
 
     @property
     def machines(self) -> tuple[str, ...]:

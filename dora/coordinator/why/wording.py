@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from dora.coordinator.onlooker import UDP
 from dora.coordinator.why.situation import Way
 
 DAY = 86400.0  # s
@@ -11,9 +12,10 @@ DAY = 86400.0  # s
 
 def silence(way: Way) -> str:
     """Why nothing comes back over a way."""
-    port = f"UDP port {way.port} of {way.target}"
+    port = f"{way.protocol.upper()} port {way.port} of {way.target}"
     if way.reached.error == "refused":
-        return f"nothing listens on {port}"
+        # By TCP a firewall may say so, where a program listens.
+        return f"nothing listens on {port}" if way.protocol == UDP else f"{port} is refused"
     if way.reached.error == "timeout":
         return f"nothing comes back from {port}"
     return f"{way.source} has no way to {port} ({way.reached.text})"

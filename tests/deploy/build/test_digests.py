@@ -76,3 +76,20 @@ def test_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
     assert sha("content") == cache.digest(file)
     cache.save()
     assert sha("content") == Digests(tmp_path / "digests", Clock(file, LATER)).digest(file)
+
+
+def test_a_cache_that_others_keep_locked_is_done_without(tmp_path: Path) -> None:
+    """It is neither removed nor the end of the command, however slow their disk is."""
+    file = tmp_path / "file"
+    file.write_text("content")
+    first = Digests(tmp_path / "digests", Clock(file, LATER))
+    first.digest(file)
+    first.save()
+    with closing(sqlite3.connect(tmp_path / "digests", isolation_level=None)) as base:
+        base.execute("begin exclusive")
+        cache = Digests(tmp_path / "digests", Clock(file, LATER), patience=0.01)
+        assert sha("content") == cache.digest(file)
+        cache.save()
+        base.execute("update digests set digest = 'remembered'")
+        base.execute("commit")
+    assert "remembered" == Digests(tmp_path / "digests", Clock(file, LATER)).digest(file)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from deploy.inventory import Machine
 from deploy.session import Session
 from dora.coordinator.doctor.evidence import Query
 from dora.coordinator.machine_query import halted, options
-from dora.coordinator.onlooker import Onlooker, onlooker
+from dora.coordinator.onlooker import TCP, UDP, Onlooker, onlooker
 
 
 @pytest.fixture
@@ -55,14 +56,45 @@ async def test_ports_that_answer_and_that_do_not(looker: Onlooker) -> None:
         port = await looker.listen([silent.getsockname()[1], *range(42000, 42100)])
         assert port is not None
         targets = [
-            ("127.0.0.1", port),
-            ("127.0.0.1", 1),  # no program is given this one by chance
-            ("127.0.0.1", silent.getsockname()[1]),
+            ("127.0.0.1", port, UDP),
+            ("127.0.0.1", 1, UDP),  # no program is given this one by chance
+            ("127.0.0.1", silent.getsockname()[1], UDP),
         ]
         reached = await looker.reach(targets)
 
     assert [None, "refused", "timeout"] == [it.error for it in reached]
     assert reached[0].milliseconds is not None
+
+
+async def test_ports_are_tried_by_tcp(looker: Onlooker) -> None:
+    """What listens for us answers by both; a closed port refuses; one whose queue is full is
+    silent. What others have by either protocol is not taken."""
+    with socket.socket() as taken, socket.socket() as silent, ExitStack() as crowd:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for _ in range(2):
+            waiting = crowd.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        ports = [taken.getsockname()[1], *range(42100, 42200)]
+        port = await looker.listen(ports, (UDP, TCP))
+        assert port not in (None, ports[0])
+        assert port is not None
+        targets = [
+            ("127.0.0.1", port, TCP),
+            ("127.0.0.1", port, UDP),
+            ("127.0.0.1", 1, TCP),
+            ("127.0.0.1", silent.getsockname()[1], TCP),
+        ]
+        reached = await looker.reach(targets)
+        with socket.create_connection(("127.0.0.1", port), timeout=10):
+            pass
+
+    assert [None, None, "refused", "timeout"] == [it.error for it in reached]
+    assert [True] * 2 == [it.milliseconds is not None for it in reached[:2]]
+    assert await looker.listen([port], (TCP,)) is None
 
 
 def test_a_stopped_process_is_told_from_one_that_runs() -> None:

@@ -15,7 +15,7 @@ from dora.protocol.config import NODE_CONFIG, InputConfig, NodeConfig
 from dora.protocol.dataflow import DOCUMENT, DataflowSummary, NodeSummary
 from dora.protocol.traffic import InputTraffic, OperatorTraffic, Traffic
 from dora.protocol.ways import DOCUMENT as WAYS
-from dora.protocol.ways import NodeWays, to_text, without_ways
+from dora.protocol.ways import InputWay, NodeWays, to_text, without_ways
 
 PLOT = NodeStatus("flow", "rover", "plot", "running", pid=7)
 SUMMARY = DataflowSummary(
@@ -56,6 +56,16 @@ def test_what_the_consumer_was_told_counts() -> None:
     expected = Wire(
         "flow", "plot", "image", "camera/frames", "zenoh", 3, "backpressure", timeout=2.0
     )
+    assert expected == wire_of(SUMMARY, profiles, "plot", "image")
+
+
+def test_a_configuration_that_lies_in_a_file_leaves_what_ways_tell() -> None:
+    """The layer, and where a direct link is called."""
+    unit = Unit("plot", ("python3",), "/", env={NODE_CONFIG: "@/somewhere/node.json"})
+    told = NodeWays(inputs={"image": InputWay("direct", at="10.0.0.1:7447")})
+    profiles = {"base": Profile("flow", "base", (unit,), {WAYS: to_text({"plot": told})})}
+
+    expected = Wire("flow", "plot", "image", "camera/frames", "direct", at="10.0.0.1:7447")
     assert expected == wire_of(SUMMARY, profiles, "plot", "image")
 
 

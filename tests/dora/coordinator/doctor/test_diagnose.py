@@ -14,7 +14,7 @@ from deploy.inventory import Machine, loads
 from dora.coordinator.doctor.diagnose import diagnose
 from dora.coordinator.doctor.evidence import Evidence, Link, Look, Query, Supply
 from dora.coordinator.doctor.finding import Severity
-from dora.coordinator.onlooker import Clock, Reached
+from dora.coordinator.onlooker import TCP, Clock, Reached
 from tests.dora.compile.test_dataplane import facts
 
 NOW = 1_800_000_000.0
@@ -162,14 +162,68 @@ def test_an_offset_that_a_slow_link_explains_is_none() -> None:
 
 @pytest.mark.parametrize("error", ["timeout", "refused", "no_route", "dns"])
 def test_machines_that_do_not_reach_each_other(error: str) -> None:
-    """The first one's router has to call the other one's; back only direct links call."""
+    """The first one's router has to call the other one's; nobody calls back."""
     there = evidence(look("a"), look("b"), links=(way("a", "b", error), way("b", "a")))
     back = evidence(look("a"), look("b"), links=(way("a", "b"), way("b", "a", error)))
 
     assert ([("port", "error")], []) == (told(there), told(there, "b"))
-    assert ([], [("port", "warning")]) == (told(back), told(back, "b"))
+    assert ([], [("port", "note")]) == (told(back), told(back, "b"))
     assert not diagnose(there).healthy
     assert diagnose(back).healthy
+
+
+@pytest.mark.parametrize(
+    ("deployment", "inputs", "severity", "words"),
+    [
+        ("flow", ("plot/image",), "error", "plot/image of flow needs it (`link: direct`)"),
+        ("flow", (), "warning", "inputs of flow with `link: direct` may need it"),
+        (None, ("plot/image",), "warning", "on these machines plot/image would need it"),
+    ],
+)
+def test_a_port_that_direct_links_call(
+    deployment: str | None, inputs: tuple[str, ...], severity: str, words: str
+) -> None:
+    """In either direction: an error if something that runs calls there, else a warning; with what
+    opens the port."""
+    ways = tuple(
+        replace(way(*ends, "timeout", deployment), protocol=TCP, inputs=inputs)
+        for ends in (("a", "b"), ("b", "a"))
+    )
+    found = diagnose(evidence(look("a"), look("b"), links=ways)).machines
+
+    for one, other in (("a", "b"), ("b", "a")):
+        (finding,) = found[one]
+        assert ("port", severity) == (finding.check, finding.severity.value)
+        assert (
+            f"nothing comes back from TCP port 7447 of {other} ({other}.local)" in finding.problem
+        )
+        assert words in finding.problem
+        assert "(ufw allow 7447/tcp)" in finding.remedy
+        assert "`address:`" in finding.remedy
+
+
+def test_a_port_that_refuses_a_direct_link_may_have_a_firewall() -> None:
+    """Or nobody who listens: its log is named, too, where a router is to be there."""
+    remedies = []
+    for deployment in ("flow", None):
+        refused = replace(
+            way("a", "b", "refused", deployment), protocol=TCP, inputs=("plot/image",)
+        )
+        (finding,) = diagnose(evidence(look("a"), look("b"), links=(refused,))).machines["a"]
+        assert "it reaches b, but not TCP port 7447 of b (b.local): refused" in finding.problem
+        remedies.append(finding.remedy)
+
+    assert ["ufw allow 7447/tcp" in it for it in remedies] == [True, True]
+    assert ["dora logs flow --node dora-router" in it for it in remedies] == [True, False]
+
+
+def test_a_port_that_a_router_needs_by_tcp_and_somebody_else_has() -> None:
+    """Of a flow that was asked about."""
+    found = evidence(look("a", no_door=(7447,)), look("b"))
+
+    assert ([("port", "warning")], []) == (told(found), told(found, "b"))
+    (finding,) = diagnose(found).machines["a"]
+    assert "by TCP none of the ports [7447] is free" in finding.problem
 
 
 def test_a_router_that_does_not_listen_is_named() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from dora.coordinator.onlooker import TCP
 from dora.coordinator.status import NodeStatus
-from dora.coordinator.why.collect import by_our_clock, find_input
+from dora.coordinator.why.collect import Target, by_our_clock, find_input, ways_to_try
+from dora.coordinator.wires import Wire
 from dora.errors import DoraError
-from dora.protocol.dataflow import DataflowSummary, NodeSummary
+from dora.protocol.dataflow import DataflowSummary, NodeSummary, RouterSummary
 
 SUMMARY = DataflowSummary(
     "flow",
@@ -77,3 +79,17 @@ def test_an_input_of_replicas_is_one_of_theirs() -> None:
     assert "detect.1/image, detect.2/image" in raised.value.message
     del nodes["detect.2"]
     assert ("detect.1", "image") == find_input(DataflowSummary("flow", nodes), "detect/image")
+
+
+@pytest.mark.parametrize(("layer", "at"), [("shm", ""), ("zenoh", ""), ("direct", "10.0.0.1:7450")])
+def test_what_machines_ask_each_other_follows_from_the_layer(layer: str, at: str) -> None:
+    """Routers by UDP; and by TCP the reader of a direct link, where it was told to call."""
+    routers = {name: RouterSummary(f"{name}.local", 7447, "") for name in ("base", "rover")}
+    summary = DataflowSummary("flow", SUMMARY.nodes, routers)
+    wire = Wire("flow", "vision", "find/image", "camera/frames", layer, at=at)
+    base, rover = (ways_to_try(summary, wire, it, ["base", "rover"]) for it in ("base", "rover"))
+
+    by_udp = [] if layer == "shm" else [Target("base", "base.local", 7447)]
+    by_tcp = [Target("base", "10.0.0.1", 7450, TCP)] if at else []
+    assert by_udp + by_tcp == rover
+    assert ([] if layer == "shm" else [Target("rover", "rover.local", 7447)]) == base

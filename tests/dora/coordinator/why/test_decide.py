@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dora.compile.dataplane import ROUTER
-from dora.coordinator.onlooker import Reached
+from dora.coordinator.onlooker import TCP, Reached
 from dora.coordinator.status import NodeStatus
 from dora.coordinator.why.decide import decide
 from dora.coordinator.why.evidence import evidence
@@ -60,6 +60,14 @@ def silent(error: str) -> tuple[Way, ...]:
 def operator(state: str) -> Traffic:
     stopped = OperatorTraffic(state, 3, *[0] * 11)
     return Traffic(operators={"op": stopped})
+
+
+def direct(found: Situation, error: str | None = None, udp: str | None = None) -> Situation:
+    """With `link: direct`: how the reader's machine reaches the sender's by TCP, and routers each
+    other by UDP."""
+    call = Way("rover", "base", 7447, Reached(error=error, text="no such network"), TCP)
+    ways = (*(silent(udp) if udp else WAYS), call)
+    return replace(found, wire=replace(WIRE, layer="direct"), ways=ways)
 
 
 CASES: dict[str, tuple[Situation, str, str]] = {
@@ -210,10 +218,66 @@ CASES: dict[str, tuple[Situation, str, str]] = {
         "lost",
         "10 messages a second leave camera, and none comes to plot/image (over zenoh)",
     ),
-    "one way is closed and messages are lost": (
-        replace(LOSING, ways=(WAYS[0], *silent("refused")[1:])),
+    "the way that routers need is closed": (
+        replace(LOSING, ways=(silent("refused")[0], WAYS[1])),
+        "port",
+        "base's router is to call rover's, and nothing listens on UDP port 7447 of rover",
+    ),
+    "a way that nobody needs is closed": (
+        replace(LOSING, ways=(WAYS[0], silent("timeout")[1])),
         "lost",
-        "nothing listens on UDP port 7447 of base, whose router runs",
+        "none comes to plot/image (over zenoh)",
+    ),
+    "a direct link's port is closed": (
+        direct(LOSING, "timeout"),
+        "port",
+        "plot on rover cannot call camera on base, as `link: direct` has it do: nothing comes back "
+        "from TCP port 7447 of base",
+    ),
+    "a direct link's port is closed before anything was sent": (
+        direct(STILL, "refused"),
+        "port",
+        "TCP port 7447 of base is refused",
+    ),
+    "a direct link's machine is not to be found": (
+        direct(LOSING, "no_route"),
+        "port",
+        "rover has no way to TCP port 7447 of base (no such network)",
+    ),
+    "a direct link's port was closed after the call": (
+        direct(FLOWING, "timeout"),
+        "none",
+        "data comes",
+    ),
+    "a direct link brings nothing, and its port is open": (
+        direct(LOSING),
+        "lost",
+        "none comes to plot/image (over direct), although rover reaches TCP port 7447 of base",
+    ),
+    "a direct link where nothing answers": (
+        direct(LOSING, "timeout", udp="timeout"),
+        "network",
+        "do not reach each other",
+    ),
+    "a direct link without a network for anything new": (
+        direct(FLOWING, "timeout", udp="timeout"),
+        "none",
+        "data comes",
+    ),
+    "a direct link passes a router that is down by": (
+        replace(direct(FLOWING), routers=router("backoff")),
+        "none",
+        "data comes",
+    ),
+    "a direct link passes a stopped router by": (
+        replace(direct(FLOWING), halted=frozenset({("base", ROUTER)})),
+        "none",
+        "data comes",
+    ),
+    "a direct link does not come about without a router": (
+        replace(direct(LOSING), routers=router("backoff")),
+        "router",
+        "rover's router is down since",
     ),
     "a timer's ticks come": (
         replace(FLOWING, wire=replace(WIRE, source="dora/timer/millis/10"), producer=None),
@@ -254,6 +318,24 @@ def test_what_does_not_run_is_told_before_what_does_not_move() -> None:
         everything = replace(everything, **change)
 
     assert ["consumer", "producer", "router", "network"] == [*causes, decide(everything).cause]
+
+
+@pytest.mark.parametrize("error", ["timeout", "no_route"])
+def test_a_closed_port_comes_with_what_to_type(error: str) -> None:
+    """What opens it, unless it is the address that is wrong."""
+    opens = "let TCP through on base (ufw allow 7447/tcp); "
+    looks = "look at `address:` of base in the inventory; "
+
+    expected = f"{opens if error == 'timeout' else looks}dora doctor --limit base,rover"
+    assert expected == decide(direct(LOSING, error)).remedy
+
+
+def test_what_is_called_by_tcp_is_among_the_evidence() -> None:
+    """Beside what routers do by UDP."""
+    links = [how for what, how in evidence(direct(LOSING, "timeout")) if what == "link"]
+
+    assert "rover -> base by TCP: nothing comes back from TCP port 7447 of base" == links[-1]
+    assert ["base -> rover: answers in 1.0 ms", "rover -> base: answers in 1.0 ms"] == links[:-1]
 
 
 def test_routers_do_not_matter_within_a_machine() -> None:
