@@ -1,8 +1,8 @@
 """The sender's end of one connection: a reader, and what waits for it. Node (>= 3.10).
 
-What the link takes at once is written by the thread that sends. When it takes no more, the rest
-waits here and goes on as there is room, by another thread: then the newest wins. Of an output that
-is reliable as much waits as it keeps.
+What the link takes is written by the thread that sends, at the pace of the link. Once it takes
+nothing more for a while, what comes waits here and goes on as there is room, by another thread, and
+the newest wins. Of an output that is reliable as much waits as it keeps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dora.communication.direct import transport
 
 WAITING = 16  # messages that wait for a link that takes no more
 WAITING_BYTES = 16 * 1024 * 1024  # of them together, unless it is one
-PATIENCE = 0.02  # s that a sender waits for a link that has taken nothing more
+PATIENCE = 0.05  # s that a sender waits for a link that has taken nothing more
+HELD = 1.0  # the same, for a reader that may hold it back
 
 
 class Outgoing(NamedTuple):
@@ -38,11 +39,20 @@ class Outgoing(NamedTuple):
 
 class Line:
     """`wants_room(line)` is called when something waits: then somebody has to `flush` whenever the
-    connection has room. `limit`: so many messages wait, and no bytes are counted; 0: the usual."""
+    connection has room. `limit`: so many messages wait, and no bytes are counted; 0: the usual.
+    `hold`: whether the reader may hold the sender back."""
 
     def __init__(
-        self, connection: socket.socket, reader: str, wants_room: Callable[[Line], None], limit: int
+        self,
+        connection: socket.socket,
+        reader: str,
+        wants_room: Callable[[Line], None],
+        limit: int,
+        *,
+        hold: bool = False,
     ) -> None:
+        self._patience = HELD if hold else PATIENCE
+        self._stuck = False  # it has taken nothing for so long, and has not caught up yet
         self.reader = reader
         self._connection = connection
         self._wants_room = wants_room
@@ -84,8 +94,11 @@ class Line:
         with self._lock:
             if self._ended:
                 return
-            if self._rest or self._waiting:
+            if (self._rest or self._waiting) and (self._stuck or self._go_on(self._patience)):
+                self._stuck = True
                 self._wait(Outgoing(head, payload, precious).kept())
+                return
+            if self.ended:
                 return
             if self._write_all is not None:  # the short way: a function costs as much as the rest
                 try:
@@ -100,26 +113,18 @@ class Line:
                 self._rest = transport.behind(transport.views((head, payload)), count)
             else:
                 self._rest = transport.views((head, payload))
-            self._write(self._rest, PATIENCE)
+            self._write(self._rest, self._patience)
             if not self._rest:
                 return
+            self._stuck = True
             self._rest = transport.views([bytes(it) for it in self._rest])
         self._wants_room(self)
 
     def flush(self) -> bool:
         """As much as there is room for; whether more waits."""
         with self._lock:
-            while not self._ended:
-                if not self._rest:
-                    if not self._waiting:
-                        return False
-                    message = self._waiting.popleft()
-                    self._bytes -= len(message.payload)
-                    self._rest = transport.views(message[:2])
-                self._write(self._rest, 0.0)
-                if self._rest:
-                    return True
-            return False
+            self._stuck = self._go_on(0.0)
+            return self._stuck
 
     def end(self) -> None:
         """Hangs up; what waits is thrown away. May be called twice."""
@@ -129,6 +134,20 @@ class Line:
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         os.close(self._connection.detach())
+
+    def _go_on(self, patience: float) -> bool:
+        """As `flush`, until the link has taken nothing for so long."""
+        while not self._ended:
+            if not self._rest:
+                if not self._waiting:
+                    return False
+                message = self._waiting.popleft()
+                self._bytes -= len(message.payload)
+                self._rest = transport.views(message[:2])
+            self._write(self._rest, patience)
+            if self._rest:
+                return True
+        return False
 
     def _write(self, buffers: transport.Buffers, patience: float) -> None:
         try:
