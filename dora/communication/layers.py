@@ -48,8 +48,11 @@ class Layers:
         return self._open[name]
 
     def follow(self, config: NodeConfig) -> None:
-        """From now on layers are opened as this one says."""
-        self._config = config
+        """From now on layers are opened as this one says; those that are open know other nodes by
+        it."""
+        with self._lock:
+            self._config = config
+            self._trust()
 
     def ready(self, name: str) -> bool:
         """Whether it is open. If not, it is being opened from now on: a router that is not there
@@ -142,11 +145,17 @@ class Layers:
         with self._lock:
             if not self._closed and name not in self._open:
                 self._open[name] = layer
+                self._trust()  # it was opened by what was told before, perhaps
                 self._tell(name, layer)
                 return
         layer.close()  # another thread was quicker
         if self._closed:
             raise DoraError("the node has ended")
+
+    def _trust(self) -> None:
+        links = self._config.links
+        if self.direct is not None and links is not None:
+            self.direct.trust(links)
 
     def _try(self, name: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from dora.communication.direct import calling, transport
@@ -15,6 +16,7 @@ logger = logging.getLogger("dora")
 FIRST, LAST = 0.05, 0.5  # s between two calls
 CONNECT = 1.0  # s
 ANSWER = 3.0  # s for all that is said before the first message
+BRIEF = 1.0  # s; after a connection that has lasted for less, there is a pause as well
 TELL = 5.0  # s without an answer until it is said why
 
 
@@ -55,7 +57,15 @@ class Caller:
 
     def _run(self) -> None:
         pause, silent = FIRST, 0.0
+        since: float | None = None  # when the last connection was made
         while self._again.wait() and not self._ended.is_set():
+            if since is not None:
+                if time.monotonic() - since < BRIEF:
+                    self._ended.wait(pause)
+                    pause = min(2 * pause, LAST)
+                else:
+                    pause = FIRST
+                since = None
             try:
                 connection = self._connect()
             except (OSError, EOFError, ValueError) as error:
@@ -70,7 +80,7 @@ class Caller:
                 self._ended.wait(pause)
                 pause = min(2 * pause, LAST)
                 continue
-            pause, silent = FIRST, 0.0
+            silent, since = 0.0, time.monotonic()
             self._again.clear()
             if self._ended.is_set():
                 connection.close()
@@ -83,7 +93,7 @@ class Caller:
         raw = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT)
         connection = raw
         try:
-            transport.prepare(raw)
+            transport.prepare(raw, sends=False)
             raw.settimeout(ANSWER)
             raw.sendall(calling.want(self._node))
             connection = self._secrecy.wrap(raw, server=False)

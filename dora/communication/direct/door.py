@@ -21,6 +21,7 @@ logger = logging.getLogger("dora.router")
 PATIENCE = 3.0  # s until somebody has to have said what it wants
 PAUSE = 1.0  # s without listening when nobody can be taken
 MOST = 128  # connections at once that have not
+AT_ONCE = 64  # connections that are taken before the router does something else
 
 _BACKLOG = 128
 
@@ -81,7 +82,7 @@ class Door:
         self._out.close()
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(AT_ONCE):
             try:
                 caller, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -95,13 +96,20 @@ class Door:
             if len(self._callers) >= MOST:
                 self._drop(next(iter(self._callers)))
             self._callers[caller.fileno()] = caller, self._clock() + PATIENCE
-            self._epoll.register(caller.fileno(), select.EPOLLIN)
+            # Only news: who has said half of it is readable all the time.
+            self._epoll.register(caller.fileno(), select.EPOLLIN | select.EPOLLET)
 
     def _hear(self, fd: int) -> None:
         """What it says is only taken out of the stream once it is whole: the rest is the node's."""
         caller = self._callers[fd][0]
         try:
             data = caller.recv(calling.LONGEST_WANT, socket.MSG_PEEK)
+        except BlockingIOError:
+            return  # it was about another one that had this descriptor a moment ago
+        except OSError:
+            self._drop(fd)
+            return
+        try:
             said = calling.wanted(data) if data else None
             if said is None:
                 if not data:

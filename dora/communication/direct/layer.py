@@ -52,7 +52,9 @@ class DirectLayer:
             publisher = DirectPublisher(shared, cache)
             if self._listener is None:
                 path = socket_of(self._router, self._node)
-                self._listener = Listener(path, self._secrecy, self._attach)
+                self._listener = Listener(
+                    path, self._secrecy, lambda it: it in self._routes, self._attach
+                )
         return publisher
 
     def subscribe(
@@ -102,6 +104,10 @@ class DirectLayer:
         self._subscriptions.append(subscription)
         return subscription
 
+    def trust(self, links: Links) -> None:
+        """Whom to know from now on: other nodes have come, or some have moved."""
+        self._secrecy.trust(links)
+
     def readers(self, route: str) -> Counter[str]:
         """`node/input` -> how often it is connected with this route."""
         shared = self._routes.get(route)
@@ -128,12 +134,9 @@ class DirectLayer:
 
     def _attach(
         self, call: Call, connection: socket.socket, wants_room: Callable[[Line], None]
-    ) -> Line | None:
+    ) -> Line:
         with self._lock:
-            route = self._routes.get(call.route)
-            if route is None:
-                return None
-            cache = self._caches[call.route]
+            route, cache = self._routes[call.route], self._caches[call.route]
         line = Line(connection, call.reader, wants_room, cache, hold=call.hold)
         route.attach(line, call.sender, call.number)
         return line

@@ -1,16 +1,18 @@
 """The sender's end of one connection: a reader, and what waits for it. Node (>= 3.10).
 
-What the link takes is written by the thread that sends, at the pace of the link. Once it takes
-nothing more for a while, what comes waits here and goes on as there is room, by another thread, and
-the newest wins. Of an output that is reliable as much waits as it keeps.
+What the link takes at once is written by the thread that sends. When it takes no more, the rest
+waits here and goes on as there is room, by another thread: then the newest wins. Of an output that
+is reliable as much waits as it keeps.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -19,8 +21,10 @@ from dora.communication.direct import transport
 
 WAITING = 16  # messages that wait for a link that takes no more
 WAITING_BYTES = 16 * 1024 * 1024  # of them together, unless it is one
-PATIENCE = 0.05  # s that a sender waits for a link that has taken nothing more
-HELD = 1.0  # the same, for a reader that may hold it back
+PATIENCE = 0.02  # s that a sender waits for a link that has taken nothing more
+IN_ALL = 0.1  # s that it waits for one that takes little, a message
+HELD = 1.0  # s that it waits, whatever it is in all, for a reader that may hold it back
+STUCK = 1.0  # s that a link has taken nothing of what waits
 
 
 class Outgoing(NamedTuple):
@@ -39,8 +43,8 @@ class Outgoing(NamedTuple):
 
 class Line:
     """`wants_room(line)` is called when something waits: then somebody has to `flush` whenever the
-    connection has room. `limit`: so many messages wait, and no bytes are counted; 0: the usual.
-    `hold`: whether the reader may hold the sender back."""
+    connection has room, and `close` once it has ended. `limit`: so many messages wait, and no bytes
+    are counted; 0: the usual. `hold`: whether the reader may hold the sender back."""
 
     def __init__(
         self,
@@ -50,18 +54,20 @@ class Line:
         limit: int,
         *,
         hold: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._patience = HELD if hold else PATIENCE
-        self._stuck = False  # it has taken nothing for so long, and has not caught up yet
         self.reader = reader
         self._connection = connection
         self._wants_room = wants_room
         self._limit = limit
+        self._patience = (HELD, math.inf) if hold else (PATIENCE, IN_ALL)
+        self._clock = clock
         self._lock = threading.Lock()
         self._rest: transport.Buffers = []  # of the message that is on the way
         self._waiting: deque[Outgoing] = deque()
         self._bytes = 0
         self._ended = False
+        self._moved = 0.0  # when the link took something of what waited
         secret = isinstance(connection, ssl.SSLSocket)
         self._write_all = None if secret else connection.sendmsg
 
@@ -77,6 +83,11 @@ class Line:
         """Nothing waits, or nothing ever will go."""
         return self._ended or not (self._rest or self._waiting)
 
+    @property
+    def stuck(self) -> bool:
+        """Nothing of what waits has gone for a while."""
+        return not self.idle and self._clock() - self._moved > STUCK
+
     def fileno(self) -> int:
         return self._connection.fileno()
 
@@ -85,6 +96,7 @@ class Line:
         with self._lock:
             self._waiting.extend(messages)
             self._bytes = sum(len(it.payload) for it in self._waiting)
+            self._moved = self._clock()
             waits = bool(self._waiting)
         if waits:
             self._wants_room(self)
@@ -94,11 +106,8 @@ class Line:
         with self._lock:
             if self._ended:
                 return
-            if (self._rest or self._waiting) and (self._stuck or self._go_on(self._patience)):
-                self._stuck = True
+            if self._rest or self._waiting:
                 self._wait(Outgoing(head, payload, precious).kept())
-                return
-            if self.ended:
                 return
             if self._write_all is not None:  # the short way: a function costs as much as the rest
                 try:
@@ -113,45 +122,52 @@ class Line:
                 self._rest = transport.behind(transport.views((head, payload)), count)
             else:
                 self._rest = transport.views((head, payload))
-            self._write(self._rest, self._patience)
+            self._write(self._rest, *self._patience)
             if not self._rest:
                 return
-            self._stuck = True
             self._rest = transport.views([bytes(it) for it in self._rest])
+            self._moved = self._clock()
         self._wants_room(self)
 
     def flush(self) -> bool:
         """As much as there is room for; whether more waits."""
         with self._lock:
-            self._stuck = self._go_on(0.0)
-            return self._stuck
+            while not self._ended:
+                if not self._rest:
+                    if not self._waiting:
+                        return False
+                    message = self._waiting.popleft()
+                    self._bytes -= len(message.payload)
+                    self._rest = transport.views(message[:2])
+                before = self._rest
+                self._write(before)
+                if self._rest is not before:
+                    self._moved = self._clock()
+                if self._rest:
+                    return True
+            return False
 
     def end(self) -> None:
-        """Hangs up; what waits is thrown away. May be called twice."""
+        """Hangs up; what waits is thrown away. From any thread. May be called twice."""
         with self._lock:
             self._end()
+
+    def close(self) -> None:
+        """Gives the descriptor back. By whoever watches it, who would else take the next one with
+        its number for this. May be called twice."""
+        with self._lock:
+            self._end()
+            self._connection.close()
 
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         os.close(self._connection.detach())
 
-    def _go_on(self, patience: float) -> bool:
-        """As `flush`, until the link has taken nothing for so long."""
-        while not self._ended:
-            if not self._rest:
-                if not self._waiting:
-                    return False
-                message = self._waiting.popleft()
-                self._bytes -= len(message.payload)
-                self._rest = transport.views(message[:2])
-            self._write(self._rest, patience)
-            if self._rest:
-                return True
-        return False
-
-    def _write(self, buffers: transport.Buffers, patience: float) -> None:
+    def _write(
+        self, buffers: transport.Buffers, patience: float = 0.0, in_all: float = 0.0
+    ) -> None:
         try:
-            self._rest = transport.write(self._connection, buffers, patience)
+            self._rest = transport.write(self._connection, buffers, patience, in_all)
         except OSError:
             self._end()  # the reader calls again if it is still there
 
@@ -169,8 +185,13 @@ class Line:
             excess = not self._limit and self._bytes > WAITING_BYTES
 
     def _end(self) -> None:
+        if self._ended:
+            return
         self._ended = True
         self._rest = []
         self._waiting.clear()
         self._bytes = 0
-        self._connection.close()
+        try:
+            self._connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the reader has gone already

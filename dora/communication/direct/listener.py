@@ -22,20 +22,24 @@ logger = logging.getLogger("dora")
 HANDSHAKE = 3.0  # s that a caller may take to show who it is and say what it wants
 MOST_CALLERS = 16  # at once that have not yet
 PARTING = 2.0  # s that the end of the node waits for what readers have not taken
+TOLD = 16  # different reasons why somebody was refused that are told; strangers may try for ever
 
-Attach = Callable[[calling.Call, socket.socket, Callable[[Line], None]], "Line | None"]
+Attach = Callable[[calling.Call, socket.socket, Callable[[Line], None]], Line]
 
 
 class Listener:
-    """`path`: the Unix socket to which the machine's router hands callers over. `attach(call,
-    connection, wants_room)` gives the caller's line, or None if there is nothing to read for it.
+    """`path`: the Unix socket to which the machine's router hands callers over. `sends(route)`:
+    whether it can be read here; then `attach(call, connection, wants_room)` gives a caller's line.
 
     Raises DoraError if it cannot listen there.
     """
 
-    def __init__(self, path: str, secrecy: Secrecy, attach: Attach) -> None:
+    def __init__(
+        self, path: str, secrecy: Secrecy, sends: Callable[[str], bool], attach: Attach
+    ) -> None:
         self._path = path
         self._secrecy = secrecy
+        self._sends = sends
         self._attach = attach
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -53,7 +57,7 @@ class Listener:
         self._hungry: set[Line] = set()  # they want room
         self._callers = threading.BoundedSemaphore(MOST_CALLERS)
         self._leave: float | None = None  # until when, once it is to end
-        self._refused = ""  # why somebody was, last
+        self._refused: set[str] = set()  # why somebody was
         self._epoll = select.epoll()
         self._epoll.register(self._socket.fileno(), select.EPOLLIN)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -78,7 +82,7 @@ class Listener:
             pass
         with self._lock:
             for line in self._lines.values():
-                line.end()
+                line.close()
             self._epoll.close()
             self._socket.close()
             os.close(self._wake)
@@ -87,8 +91,7 @@ class Listener:
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""
         for line in self._lines.values():
-            if not line.ended:
-                line.abandon()
+            line.abandon()
         for fd in (self._socket.detach(), self._wake):
             os.close(fd)
         self._epoll.close()
@@ -124,15 +127,16 @@ class Listener:
 
     def _watch(self, line: Line) -> None:
         """For its end, and for room if something waits; a line that ended is forgotten."""
+        fd = line.fileno()
+        if self._lines.get(fd) is not line:
+            return  # not yet: then it is looked at once it is; or not any more
         if line.ended:
-            for fd in [fd for fd, it in list(self._lines.items()) if it is line]:
-                del self._lines[fd]  # the epoll has forgotten it by itself
+            with self._lock:
+                del self._lines[fd]
+                self._epoll.unregister(fd)
+            line.close()
             return
-        events = select.EPOLLRDHUP | (0 if line.idle else select.EPOLLOUT)
-        try:
-            self._epoll.modify(line.fileno(), events)
-        except OSError:
-            return  # it has just ended: whoever did so says so
+        self._epoll.modify(fd, select.EPOLLRDHUP | (0 if line.idle else select.EPOLLOUT))
 
     def _want_room(self, line: Line) -> None:
         with self._lock:
@@ -162,19 +166,22 @@ class Listener:
     def _shake_hands(self, raw: socket.socket) -> None:
         connection = raw
         try:
-            transport.prepare(raw)
+            transport.prepare(raw, sends=True)
             raw.settimeout(HANDSHAKE)
+            until = time.monotonic() + HANDSHAKE
             connection = self._secrecy.wrap(raw, server=True)
-            length = calling.length_of(_exactly(connection, calling.LENGTH_BYTES))
-            call = calling.Call.from_text(_exactly(connection, length))
+            length = calling.length_of(_exactly(connection, calling.LENGTH_BYTES, until))
+            call = calling.Call.from_text(_exactly(connection, length, until))
+            if not self._sends(call.route):
+                raise ValueError(f"{call.reader} wants {call.route}, which is not sent here")
             connection.sendall(calling.ACCEPTED)
             connection.setblocking(False)
             if not self._join(call, connection):
                 connection.close()
         except (OSError, ValueError, EOFError) as error:
             connection.close()
-            if str(error) != self._refused:  # it will come again and again
-                self._refused = str(error)
+            if str(error) not in self._refused and len(self._refused) < TOLD:
+                self._refused.add(str(error))  # it will come again and again
                 logger.warning("a reader was not let in: %s", error)
         finally:
             self._callers.release()
@@ -184,23 +191,21 @@ class Listener:
             if self._leave is not None:
                 return False
         line = self._attach(call, connection, self._want_room)
-        if line is None:
-            logger.warning("%s wants %s, which is not sent here", call.reader, call.route)
-            return False
         with self._lock:
             if self._wake < 0:
-                line.end()
+                line.close()
                 return True
-            self._lines[line.fileno()] = line
             self._epoll.register(line.fileno(), select.EPOLLRDHUP)
+            self._lines[line.fileno()] = line
             self._hungry.add(line)
             os.eventfd_write(self._wake, 1)
         return True
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes:
+def _exactly(connection: socket.socket, count: int, until: float) -> bytes:
     data = b""
     while len(data) < count:
+        connection.settimeout(max(until - time.monotonic(), 0.001))
         more = connection.recv(count - len(data))
         if not more:
             raise EOFError("it hung up")

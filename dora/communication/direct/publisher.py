@@ -35,11 +35,15 @@ class Route:
 
     def attach(self, line: Line, sender: int, number: int) -> None:
         """From now on the line gets what is sent, and before that what its reader has missed: its
-        last message was `number` of `sender`."""
+        last message was `number` of `sender`. A line of the same reader that is stuck is one
+        that was cut off: it has known that sooner."""
         with ExitStack() as stack:
             stack.enter_context(self._lock)
             for publisher in self.publishers:
                 stack.enter_context(publisher.order)
+            for other in self.lines:
+                if other.reader == line.reader and other.stuck:
+                    other.end()
             missed = [it for each in self.publishers for it in each.missed(sender, number)]
             line.begin(missed)
             self.lines = (*(it for it in self.lines if not it.ended), line)

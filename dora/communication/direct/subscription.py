@@ -195,7 +195,7 @@ class DirectSubscription:
         except BlockingIOError:
             pass
         self._news = False
-        self._drain()
+        more = self._drain()
         fresh, self._fresh = self._fresh, []
         for connection in fresh:
             self._hang_up()
@@ -204,8 +204,9 @@ class DirectSubscription:
             self._secret = isinstance(connection, ssl.SSLSocket)
             self._frames = Frames(transport.reader(connection))
             self._epoll.register(connection.fileno(), select.EPOLLIN)
-            self._drain()
-        self._say(all_of_them=self._connection is None)
+            more = self._drain()
+        if not more:
+            self._say(all_of_them=self._connection is None)
 
     def _say(self, *, all_of_them: bool) -> None:
         """What routers have told, as far as it is not to wait for more from the node."""
@@ -234,20 +235,21 @@ class DirectSubscription:
             self._broken(error)
             return None
 
-    def _drain(self) -> None:
-        """All that had come when this was called, and of a further message what is there."""
+    def _drain(self) -> bool:
+        """All that had come when this was called, and of a further message what is there. Whether
+        there may be more: then it is looked again."""
         frames = self._frames
         if frames is None:
-            return
+            return False
         end: int | None = None
         try:
             while True:
                 if self._most is not None and self._inbox.waiting >= self._most:
                     self._tell()  # the connection may not show what was read of it already
-                    return
+                    return True
                 frame = frames.next()
                 if frame is None:
-                    return
+                    return False
                 received = self._read(frame)
                 if received is not None:
                     self._put(received)
@@ -255,11 +257,12 @@ class DirectSubscription:
                     end = frames.taken + self._there()
                 elif frames.taken >= end:
                     self._tell()  # the connection may not show what was read of it already
-                    return
+                    return True
         except EOFError:
             self._lose()
         except (OSError, ValueError) as error:
             self._broken(error)
+        return False
 
     def _broken(self, error: Exception) -> None:
         logger.warning("the connection of %s has ended: %s", self._route, error)

@@ -1,7 +1,8 @@
 """One connection: bytes through TCP, or through TLS 1.3 by the machines' own keys. Node (>= 3.10).
 
-A link without a sign of life for a few seconds counts as dead on both sides. What is written waits
-in the process rather than in the kernel, where nothing newer could take its place.
+A link without a sign of life for a few seconds counts as dead for its reader, which calls again.
+What is written waits in the process rather than in the kernel, where nothing newer could take its
+place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from dora.protocol.config import Links
 
 _UNSENT = 512 * 1024  # bytes that the kernel may hold beside those that are on the way
 _RECORD = 16 * 1024  # bytes that TLS sends at once
+_BUSY = 60_000  # ms that a reader may take nothing; one that was cut off calls again long before
 _MOST = 16  # buffers in one system call
 
 Buffers = list[Any]  # memoryviews of bytes
@@ -30,14 +33,20 @@ class Secrecy:
         self._links = links
         self._contexts: dict[bool, ssl.SSLContext] = {}
 
+    def trust(self, links: Links) -> None:
+        """From now on; connections that are there stay. From any thread."""
+        if links != self._links:
+            self._links, self._contexts = links, {}
+
     def wrap(self, raw: socket.socket, *, server: bool) -> socket.socket:
         """The connection on which to talk, once both have shown who they are; takes as long as
         the timeout of `raw`. Raises OSError."""
-        if self._links.insecure:
+        contexts, links = self._contexts, self._links  # `trust` gives others
+        if links.insecure:
             return raw
-        if server not in self._contexts:
-            self._contexts[server] = _context(self._links, server)
-        return self._contexts[server].wrap_socket(raw, server_side=server)
+        if server not in contexts:
+            contexts[server] = _context(links, server)
+        return contexts[server].wrap_socket(raw, server_side=server)
 
 
 def _context(links: Links, server: bool) -> ssl.SSLContext:
@@ -50,10 +59,12 @@ def _context(links: Links, server: bool) -> ssl.SSLContext:
     return context
 
 
-def prepare(raw: socket.socket) -> None:
-    """For both ends of a connection, before anything is said."""
+def prepare(raw: socket.socket, *, sends: bool) -> None:
+    """For both ends of a connection, before anything is said. Who `sends` has more patience: to its
+    kernel a reader that is merely busy is as silent as one that is gone."""
+    silence = _BUSY if sends else 2 * LEASE
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2 * LEASE)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silence)
     raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
@@ -84,19 +95,25 @@ def reader(connection: socket.socket) -> Callable[[memoryview], int]:
                 raise BlockingIOError from None
         except ssl.SSLEOFError:
             pass
-        return count
+        except OSError:
+            if not count:
+                raise
+        return count  # what came before it broke; the next read tells of that
 
     return read
 
 
-def write(connection: socket.socket, buffers: Buffers, patience: float) -> Buffers:
-    """What is left of the buffers when the link has taken nothing more for `patience` seconds.
-    Raises OSError."""
+def write(
+    connection: socket.socket, buffers: Buffers, patience: float, most: float = 0.0
+) -> Buffers:
+    """What is left of the buffers when the link has taken nothing more for `patience` seconds, or
+    not all of it in about `most`. Raises OSError."""
+    until = time.monotonic() + most
     while buffers:
         try:
             count = _push(connection, buffers)
         except (BlockingIOError, ssl.SSLWantWriteError):
-            if not patience or not _has_room(connection, patience):
+            if not patience or time.monotonic() > until or not _has_room(connection, patience):
                 return buffers
             continue
         buffers = behind(buffers, count)

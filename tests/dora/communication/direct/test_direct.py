@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dora.communication.base import Kind, Message, Subscription
+from dora.communication.direct.calling import Call, want
 from dora.communication.direct.layer import DirectLayer
+from dora.communication.direct.subscription import WORD
 from dora.communication.header import pack_closed, pack_notice
+from dora.communication.layers import Layers
+from dora.protocol.config import NodeConfig, OutputConfig
 from tests.dora.communication.direct.switchboard import Switchboard, keys
 from tests.dora.communication.suite import (
     ROUTE,
@@ -130,6 +136,22 @@ class TestDirectLayer(LayerSuite):
         assert {"process": "1-2", "error": "killed"} == failed.metadata
         until(subscription, Kind.CLOSED)
 
+    def test_a_routers_word_waits_for_what_a_full_queue_has_left_with_the_sender(
+        self, pair: Pair
+    ) -> None:
+        """However long the reader takes for it: it has ended, and that was not all of it."""
+        publisher = pair[0].publish(ROUTE, cache=100)  # type: ignore[call-arg]
+        subscription = pair[1].subscribe(ROUTE, 10, "drop_oldest", cache=100)  # type: ignore[call-arg]
+        settle(publisher, subscription)
+        send_numbers(publisher, range(100))
+        pair[1]._session.put("flow/@word/node/output", b"", attachment=pack_closed(T))  # type: ignore[attr-defined]
+        found = []
+        for _ in range(100):
+            found.append(receive(subscription))
+            time.sleep(2 * WORD / 100)
+        assert list(range(100)) == [it.metadata.get("n") for it in found]
+        assert Kind.CLOSED is receive(subscription).kind
+
     def test_a_sender_that_comes_back_is_called_again(self, pair: Pair, board: Switchboard) -> None:
         """By another process of the node, at the same place."""
         _, subscription = self.connect(pair)
@@ -196,6 +218,90 @@ def test_strangers_are_let_in_by_neither_side(area: Playground, tmp_path: Path) 
         assert [1] == numbers(friend, 1)
         assert {"friend/in": 1} == dict(sender.readers(ROUTE))
         assert [None, None] == [it.receive() for it in refused]
+    finally:
+        board.close()
+
+
+def test_a_layer_that_is_open_learns_whom_to_trust(area: Playground, tmp_path: Path) -> None:
+    """Nodes that move come from machines that were strangers; on both sides."""
+    board = Switchboard(area.socket(), tmp_path, secret=True)
+    config = NodeConfig("flow", "", "node", zenoh=area.socket(), links=board.links)
+    layers = Layers(config, returns=0)
+    try:
+        publisher = layers.publish("direct", ROUTE, OutputConfig(("direct",)))
+        own = board.links.authorities
+        stranger = board.node("stranger", keys(tmp_path, name="stranger"))
+        there = stranger.subscribe(ROUTE, 10, "drop_oldest")
+        known = own + stranger._secrecy._links.authorities
+        assert {} == dict(layers.direct.readers(ROUTE))  # type: ignore[union-attr]
+        layers.follow(replace(config, links=replace(board.links, authorities=known)))
+        stranger.trust(replace(stranger._secrecy._links, authorities=known))
+        settle(publisher, there)
+    finally:
+        layers.close()
+        board.close()
+
+
+def test_a_reader_that_is_busy_for_long_gets_the_newest(area: Playground, tmp_path: Path) -> None:
+    """Though its kernel has taken nothing for longer than a dead link is given."""
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    try:
+        sender = board.node("node")
+        publisher = sender.publish(ROUTE)
+        busy = board.node("reader").subscribe(ROUTE, 1, "drop_oldest")
+        settle(publisher, busy)
+        for number in range(60):
+            publisher.send(bytes(1_000_000), {"n": number}, T)
+            time.sleep(0.1)
+        wait_until(lambda: receive(busy).metadata["n"] == 59, "the newest")
+        assert {"reader/in": 1} == dict(sender.readers(ROUTE))
+    finally:
+        board.close()
+
+
+def test_what_a_node_does_not_send_is_asked_for_now_and_then(
+    area: Playground, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And told once. When the node begins to send it, it comes."""
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    try:
+        sender = board.node("node")
+        sender.publish(ROUTE)
+        early = board.node("reader").subscribe(f"{ROUTE}/later", 10, "drop_oldest")
+        wait_until(lambda: caplog.records, "the refusal")
+        assert "calling" in repr(early)
+        settle(sender.publish(f"{ROUTE}/later"), early)
+        assert [
+            f"a reader was not let in: reader/in wants {ROUTE}/later, which is not sent here"
+        ] == [it.getMessage() for it in caplog.records]
+    finally:
+        board.close()
+
+
+def test_readers_that_come_and_go_leave_nothing(area: Playground, tmp_path: Path) -> None:
+    """Whatever is sent to them meanwhile: no descriptor, no thread, no line."""
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    host, _, port = board.at.rpartition(":")
+    try:
+        sender = board.node("node")
+        publisher = sender.publish(ROUTE)
+
+        def reset_some() -> None:
+            for _ in range(100):
+                with socket.create_connection((host, int(port)), 10) as reader:
+                    reader.sendall(want("node") + Call(ROUTE, "reader/in").to_bytes())
+                    reader.recv(100)
+                    reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        before = len(os.listdir("/proc/self/fd"))
+        resetting = threading.Thread(target=reset_some)
+        resetting.start()
+        while resetting.is_alive():
+            publisher.send(bytes(100_000), {}, T)
+        wait_until(lambda: "for 0 lines" in repr(sender._listener), "the end of all lines")
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors back")
+        last = board.node("last").subscribe(ROUTE, 1, "drop_oldest")
+        settle(publisher, last)
     finally:
         board.close()
 

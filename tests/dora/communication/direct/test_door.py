@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import select
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -94,6 +95,28 @@ def test_who_does_not_say_what_it_wants_is_shown_out_after_a_while(hall: Hall) -
         assert not hall.is_out(caller)
     hall.now = door.PATIENCE + 1
     wait_until(lambda: hall.is_out(caller), "the end of the call")
+
+
+def test_who_has_said_half_of_it_keeps_the_router_from_nothing(hall: Hall) -> None:
+    """It is looked at again when more comes, or when its time is over."""
+    caller = hall.call(want("node")[:3])
+    wait_until(lambda: hall.shown_in() or "1 in it" in repr(hall.door), "the call")
+    news = select.poll()
+    news.register(hall.door.fileno(), select.POLLIN)
+    hall.door.serve()
+    assert [] == news.poll(0)
+    caller.sendall(want("node")[3:])
+    wait_until(hall.shown_in, "the connection").close()
+
+
+def test_a_crowd_is_taken_in_turns(hall: Hall) -> None:
+    """The router has other things to do."""
+    for _ in range(door.AT_ONCE + 1):
+        hall.call(b"")
+    hall.door.serve()
+    assert f"<Door, {door.AT_ONCE} in it>" == repr(hall.door)
+    hall.door.serve()
+    assert f"<Door, {door.AT_ONCE + 1} in it>" == repr(hall.door)
 
 
 def test_of_too_many_the_first_make_room(hall: Hall) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from dora.communication.direct.frames import Frames, head
-from dora.communication.direct.line import WAITING, Line, Outgoing
+from dora.communication.direct.line import STUCK, WAITING, Line, Outgoing
+from dora.communication.direct.publisher import Route
 from dora.communication.direct.transport import reader
 
 SIZE = 100_000
@@ -80,6 +82,81 @@ def test_what_was_missed_goes_first(ends: tuple[socket.socket, socket.socket]) -
     line.begin([message(1), message(2)])
     line.send(*message(3))
     assert [1, 2, 3] == drained(line, ends[1])
+
+
+def test_a_reader_that_takes_little_holds_up_nobody(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """Though it takes something all the time: it has by far not all when the sender goes on."""
+    line = Line(ends[0], "reader", lambda _: None, 0)
+    ends[1].setblocking(True)
+    over = threading.Event()
+
+    def take() -> None:
+        while not over.wait(0.005):
+            ends[1].recv(10_000)
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    try:
+        line.send(b"head", bytes(100_000_000))
+        assert not line.idle
+    finally:
+        line.end()
+        over.set()
+        taking.join()
+
+
+def test_a_line_is_stuck_when_nothing_of_what_waits_has_gone_for_a_while(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """With nothing that waits it never is."""
+    now = [0.0]
+    line = Line(ends[0], "reader", lambda _: None, 10, clock=lambda: now[0])
+    line.send(b"head", b"")
+    now[0] += STUCK + 1
+    assert not line.stuck
+    for number in range(5):
+        line.send(*message(number))
+    assert not line.stuck
+    now[0] += STUCK + 1
+    assert line.stuck
+    ends[1].recv(2 * SIZE)
+    line.flush()
+    assert not line.stuck
+
+
+def test_who_calls_again_has_done_with_the_line_that_is_stuck(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """Others that are stuck stay: their readers have not called."""
+    now = [0.0]
+    route = Route()
+    lines = [Line(ends[0].dup(), name, lambda _: None, 10, clock=lambda: now[0]) for name in "ab"]
+    for line in lines:
+        route.attach(line, 0, 0)
+        for number in range(5):
+            line.send(*message(number))
+    now[0] += STUCK + 1
+    again = Line(ends[0].dup(), "a", lambda _: None, 10)
+    route.attach(again, 0, 0)
+    assert [True, False] == [line.ended for line in lines]
+    assert (lines[1], again) == route.lines
+    for line in (*lines, again):
+        line.close()
+
+
+def test_a_line_that_ended_keeps_its_descriptor_until_it_is_closed(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """Whoever watches it would take the next one with that number for it."""
+    line = Line(ends[0].dup(), "reader", lambda _: None, 0)
+    line.end()
+    assert line.ended
+    assert line.fileno() >= 0
+    assert b"" == ends[1].recv(1)
+    line.close()
+    assert -1 == line.fileno()
 
 
 def test_a_reader_that_hung_up_is_no_error(ends: tuple[socket.socket, socket.socket]) -> None:
