@@ -26,9 +26,9 @@ _FINDING = threading.Lock()
 
 
 def find_uv() -> str:
-    """The path of uv's program. Asked for by several threads at once, as the environments of several
-    machines are made: one after the other, since to whoever comes while another one is the first to
-    ask for them Python's `sysconfig` shows half of its variables."""
+    """The path of uv's program. Threads that make the environments of several machines ask for it
+    at once; they are answered one after the other, as Python's `sysconfig` shows half of its
+    variables to whoever comes while another one is the first to ask for them."""
     import uv  # rarely needed: what was locked and fetched before is known
 
     with _FINDING:
