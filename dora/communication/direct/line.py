@@ -7,6 +7,7 @@ is reliable as much waits as it keeps.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -22,6 +23,7 @@ WAITING = 16  # messages that wait for a link that takes no more
 WAITING_BYTES = 16 * 1024 * 1024  # of them together, unless it is one
 PATIENCE = 0.02  # s that a sender waits for a link that has taken nothing more
 IN_ALL = 0.1  # s that it waits for one that takes little, a message
+HELD = 1.0  # s that it waits, whatever it is in all, for a reader that may hold it back
 STUCK = 1.0  # s that a link has taken nothing of what waits
 
 
@@ -42,7 +44,7 @@ class Outgoing(NamedTuple):
 class Line:
     """`wants_room(line)` is called when something waits: then somebody has to `flush` whenever the
     connection has room, and `close` once it has ended. `limit`: so many messages wait, and no bytes
-    are counted; 0: the usual."""
+    are counted; 0: the usual. `hold`: whether the reader may hold the sender back."""
 
     def __init__(
         self,
@@ -50,12 +52,15 @@ class Line:
         reader: str,
         wants_room: Callable[[Line], None],
         limit: int,
+        *,
+        hold: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reader = reader
         self._connection = connection
         self._wants_room = wants_room
         self._limit = limit
+        self._patience = (HELD, math.inf) if hold else (PATIENCE, IN_ALL)
         self._clock = clock
         self._lock = threading.Lock()
         self._rest: transport.Buffers = []  # of the message that is on the way
@@ -117,7 +122,7 @@ class Line:
                 self._rest = transport.behind(transport.views((head, payload)), count)
             else:
                 self._rest = transport.views((head, payload))
-            self._write(self._rest, PATIENCE, IN_ALL)
+            self._write(self._rest, *self._patience)
             if not self._rest:
                 return
             self._rest = transport.views([bytes(it) for it in self._rest])

@@ -112,7 +112,7 @@ def test_a_line_is_stuck_when_nothing_of_what_waits_has_gone_for_a_while(
 ) -> None:
     """With nothing that waits it never is."""
     now = [0.0]
-    line = Line(ends[0], "reader", lambda _: None, 10, lambda: now[0])
+    line = Line(ends[0], "reader", lambda _: None, 10, clock=lambda: now[0])
     line.send(b"head", b"")
     now[0] += STUCK + 1
     assert not line.stuck
@@ -132,7 +132,7 @@ def test_who_calls_again_has_done_with_the_line_that_is_stuck(
     """Others that are stuck stay: their readers have not called."""
     now = [0.0]
     route = Route()
-    lines = [Line(ends[0].dup(), name, lambda _: None, 10, lambda: now[0]) for name in "ab"]
+    lines = [Line(ends[0].dup(), name, lambda _: None, 10, clock=lambda: now[0]) for name in "ab"]
     for line in lines:
         route.attach(line, 0, 0)
         for number in range(5):
