@@ -106,8 +106,10 @@ class Line:
         with self._lock:
             if self._ended:
                 return
-            if self._rest or self._waiting:
+            if (self._rest or self._waiting) and not self._caught_up():
                 self._wait(Outgoing(head, payload, precious).kept())
+                return
+            if self._ended:
                 return
             if self._write_all is not None:  # the short way: a function costs as much as the rest
                 try:
@@ -126,26 +128,18 @@ class Line:
             if not self._rest:
                 return
             self._rest = transport.views([bytes(it) for it in self._rest])
-            self._moved = self._clock()
+            self._moved = self._clock() - self._patience[0]
         self._wants_room(self)
 
     def flush(self) -> bool:
-        """As much as there is room for; whether more waits."""
-        with self._lock:
-            while not self._ended:
-                if not self._rest:
-                    if not self._waiting:
-                        return False
-                    message = self._waiting.popleft()
-                    self._bytes -= len(message.payload)
-                    self._rest = transport.views(message[:2])
-                before = self._rest
-                self._write(before)
-                if self._rest is not before:
-                    self._moved = self._clock()
-                if self._rest:
-                    return True
-            return False
+        """As much as there is room for; whether more waits. Never waits: a thread that is sending
+        does the same, and says so if something is left."""
+        if not self._lock.acquire(blocking=False):
+            return True
+        try:
+            return self._flush()
+        finally:
+            self._lock.release()
 
     def end(self) -> None:
         """Hangs up; what waits is thrown away. From any thread. May be called twice."""
@@ -162,6 +156,31 @@ class Line:
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         os.close(self._connection.detach())
+
+    def _caught_up(self) -> bool:
+        """Whether nothing waits any more: a reader that holds the sender back gets all of it first,
+        unless it takes nothing at the moment."""
+        patience, in_all = self._patience
+        if patience < HELD or self._clock() - self._moved >= HELD:
+            return False
+        return not self._flush(patience, in_all)
+
+    def _flush(self, patience: float = 0.0, in_all: float = 0.0) -> bool:
+        while not self._ended:
+            if not self._rest:
+                if not self._waiting:
+                    return False
+                message = self._waiting[0]
+                self._rest = transport.views(message[:2])  # first, or it is `idle` for a moment
+                self._waiting.popleft()
+                self._bytes -= len(message.payload)
+            before = self._rest
+            self._write(before, patience, in_all)
+            if self._rest is not before:
+                self._moved = self._clock()
+            if self._rest:
+                return True
+        return False
 
     def _write(
         self, buffers: transport.Buffers, patience: float = 0.0, in_all: float = 0.0

@@ -69,6 +69,9 @@ class Listener:
 
     def close(self) -> None:
         """Once readers have taken what waits for them, if they do so soon. May be called twice."""
+        if threading.current_thread() is self._thread:  # as the garbage collector may be
+            threading.Thread(target=self.close, name="dora-parting").start()
+            return
         with self._lock:
             if self._leave is not None:
                 return

@@ -136,6 +136,13 @@ class TestDirectLayer(LayerSuite):
         assert {"process": "1-2", "error": "killed"} == failed.metadata
         until(subscription, Kind.CLOSED)
 
+    def test_much_metadata_arrives(self, pair: Pair) -> None:
+        """A sender that keeps what it sent must not send in vain for ever."""
+        publisher, subscription = self.connect(pair)
+        publisher.send(b"", {"n": 1, "pad": "x" * 17_000_000}, T)
+        publisher.send(b"", {"n": 2}, T)
+        assert [1, 2] == numbers(subscription, 2)
+
     def test_a_routers_word_waits_for_what_a_full_queue_has_left_with_the_sender(
         self, pair: Pair
     ) -> None:
