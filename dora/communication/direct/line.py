@@ -106,11 +106,12 @@ class Line:
         with self._lock:
             if self._ended:
                 return
-            if (self._rest or self._waiting) and not self._caught_up():
-                self._wait(Outgoing(head, payload, precious).kept())
-                return
-            if self._ended:
-                return
+            if self._rest or self._waiting:
+                if not self._caught_up():
+                    self._wait(Outgoing(head, payload, precious).kept())
+                    return
+                if self.ended:  # meanwhile
+                    return
             if self._write_all is not None:  # the short way: a function costs as much as the rest
                 try:
                     count = self._write_all((head, payload))
