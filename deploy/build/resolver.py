@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from deploy.errors import BuildError, NoIndex
 
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 OFFLINE = re.compile(r"failed to fetch|error sending request|connect|dns|timed out", re.IGNORECASE)
+
+_FINDING = threading.Lock()
+
+
+def find_uv() -> str:
+    """The path of uv's program. Threads that make the environments of several machines ask for it
+    at once; they are answered one after the other, as Python's `sysconfig` shows half of its
+    variables to whoever comes while another one is the first to ask for them."""
+    import uv  # rarely needed: what was locked and fetched before is known
+
+    with _FINDING:
+        return str(uv.find_uv_bin())
 
 
 def compile_pins(
@@ -108,14 +121,12 @@ def _run(
     base: Path,
     offline: bool,
 ) -> None:
-    import uv  # rarely needed: what was locked and fetched before is known
-
     # Only wheels: a source package would be built here, for here.
     which = ["--python-platform", key.platform, "--python-version", key.python]
     which += ["--only-binary", ":all:"] if key.build_from_source else ["--no-build"]
     which += [f"--no-binary={name}" for name in key.build_from_source]
     which += ["--offline"] if offline else []
-    command = [uv.find_uv_bin(), "pip", *verb, *which, "--python", sys.executable]
+    command = [find_uv(), "pip", *verb, *which, "--python", sys.executable]
     done = subprocess.run(
         [*command, *arguments],
         cwd=base,

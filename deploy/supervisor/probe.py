@@ -187,6 +187,8 @@ def free_ports(first: int = FIRST_PORT, count: int = PORTS) -> List[int]:
 
 def _free(port: int, kind: int) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:  # connections that have ended keep nobody out
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError:

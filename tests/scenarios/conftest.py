@@ -36,8 +36,8 @@ def abandoned_memory() -> set[str]:
             try:
                 held = [os.readlink(it) for it in (process / "fd").iterdir()]
                 maps = (process / "maps").read_text(errors="replace").splitlines()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended meanwhile
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has ended meanwhile, or is none of ours
             used |= {*held, *(line.split(maxsplit=5)[-1] for line in maps)}
     return {it for it in named - used if os.path.exists(it)}
 

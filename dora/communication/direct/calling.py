@@ -51,12 +51,14 @@ def socket_of(router: str, node: str) -> str:
 
 @dataclass(frozen=True)
 class Call:
-    """`reader`: `node/input`. `sender` and `number`: of the last message that came; 0: none did."""
+    """`reader`: `node/input`. `sender` and `number`: of the last message that came; 0: none did.
+    `hold`: the sender is to be held back by a reader that is slow."""
 
     route: str
     reader: str
     sender: int = 0
     number: int = 0
+    hold: bool = False
 
     def to_bytes(self) -> bytes:
         text = json.dumps(asdict(self)).encode()
@@ -69,8 +71,8 @@ class Call:
             call = cls(**json.loads(text))
         except (TypeError, RecursionError) as error:
             raise ValueError(f"not a call: {error}") from error
-        kinds = {str: (call.route, call.reader), int: (call.sender, call.number)}
-        if any(type(it) is not kind for kind, values in kinds.items() for it in values):
+        values = call.route, call.reader, call.sender, call.number, call.hold
+        if [str, str, int, int, bool] != [type(it) for it in values]:
             raise ValueError("not a call: its values have other types")
         return call
 

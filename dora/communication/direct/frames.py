@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 PREFIX = struct.Struct("<IQ")
-LONGEST_HEADER = 16 * 1024 * 1024  # bytes: the metadata is in it
+LONGEST_HEADER = 1 << 30  # bytes: the metadata is in it, of whatever length somebody sends
 LONGEST_PAYLOAD = 1 << 34
 
 _ROOM = 64 * 1024  # bytes that are read at once
@@ -125,6 +125,8 @@ class Frames:
         if self._begin:
             self._room[:there] = bytes(self._room[self._begin : self._end])
             self._begin, self._end = 0, there
+        if not there and len(self._room) > _ROOM:  # there was much metadata
+            self._room = memoryview(bytearray(_ROOM))
         if there == len(self._room):  # much metadata
             larger = memoryview(bytearray(2 * there))
             larger[:there] = self._room

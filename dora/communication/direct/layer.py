@@ -15,7 +15,7 @@ from dora.communication.direct.listener import Listener
 from dora.communication.direct.publisher import DirectPublisher, Route
 from dora.communication.direct.subscription import DirectSubscription
 from dora.communication.direct.transport import Secrecy
-from dora.communication.inbox import capacity
+from dora.communication.inbox import BACKPRESSURE, capacity
 from dora.communication.shm.forks import abandon_in_children
 from dora.communication.zenoh.session import direct, hold, release
 from dora.protocol.config import Links
@@ -69,14 +69,21 @@ class DirectLayer:
     ) -> DirectSubscription:
         """`cache`: that of the route's publisher, which keeps what the queue has no room for.
         `at`: `host:port` of the router of the sender's machine; `name`: of the input.
-        `backpressure` does not reach the sender (`inbox.capacity`). Raises ValueError for an
-        unknown policy, or without `at`."""
+        `backpressure` holds the sender back, unless the reader takes nothing for a second; what the
+        link holds is under way besides. Raises ValueError for an unknown policy, or without `at`.
+        """
         if ":" not in at:
             raise ValueError(f"{route} is to be read directly, and at {at!r} nobody can be called")
-        limit = capacity(queue_size, queue_policy)
+        holds = queue_policy == BACKPRESSURE
+        limit = max(queue_size, 1) if holds else capacity(queue_size, queue_policy)
         dataflow, node, output = route.split("/", 2)
         subscription = DirectSubscription(
-            route, f"{self._node}/{name}", limit, lambda: caller.again(), patient=cache > 0
+            route,
+            f"{self._node}/{name}",
+            limit,
+            lambda: caller.again(),
+            patient=holds or cache > 0,
+            hold=holds,
         )
         words = hold(
             self._session.declare_subscriber(
@@ -130,7 +137,7 @@ class DirectLayer:
     ) -> Line:
         with self._lock:
             route, cache = self._routes[call.route], self._caches[call.route]
-        line = Line(connection, call.reader, wants_room, cache)
+        line = Line(connection, call.reader, wants_room, cache, hold=call.hold)
         route.attach(line, call.sender, call.number)
         return line
 

@@ -7,6 +7,7 @@ is reliable as much waits as it keeps.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -22,6 +23,7 @@ WAITING = 16  # messages that wait for a link that takes no more
 WAITING_BYTES = 16 * 1024 * 1024  # of them together, unless it is one
 PATIENCE = 0.02  # s that a sender waits for a link that has taken nothing more
 IN_ALL = 0.1  # s that it waits for one that takes little, a message
+HELD = 1.0  # s that it waits, whatever it is in all, for a reader that may hold it back
 STUCK = 1.0  # s that a link has taken nothing of what waits
 
 
@@ -42,7 +44,7 @@ class Outgoing(NamedTuple):
 class Line:
     """`wants_room(line)` is called when something waits: then somebody has to `flush` whenever the
     connection has room, and `close` once it has ended. `limit`: so many messages wait, and no bytes
-    are counted; 0: the usual."""
+    are counted; 0: the usual. `hold`: whether the reader may hold the sender back."""
 
     def __init__(
         self,
@@ -50,12 +52,15 @@ class Line:
         reader: str,
         wants_room: Callable[[Line], None],
         limit: int,
+        *,
+        hold: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reader = reader
         self._connection = connection
         self._wants_room = wants_room
         self._limit = limit
+        self._patience = (HELD, math.inf) if hold else (PATIENCE, IN_ALL)
         self._clock = clock
         self._lock = threading.Lock()
         self._rest: transport.Buffers = []  # of the message that is on the way
@@ -102,8 +107,11 @@ class Line:
             if self._ended:
                 return
             if self._rest or self._waiting:
-                self._wait(Outgoing(head, payload, precious).kept())
-                return
+                if not self._caught_up():
+                    self._wait(Outgoing(head, payload, precious).kept())
+                    return
+                if self.ended:  # meanwhile
+                    return
             if self._write_all is not None:  # the short way: a function costs as much as the rest
                 try:
                     count = self._write_all((head, payload))
@@ -117,30 +125,22 @@ class Line:
                 self._rest = transport.behind(transport.views((head, payload)), count)
             else:
                 self._rest = transport.views((head, payload))
-            self._write(self._rest, PATIENCE, IN_ALL)
+            self._write(self._rest, *self._patience)
             if not self._rest:
                 return
             self._rest = transport.views([bytes(it) for it in self._rest])
-            self._moved = self._clock()
+            self._moved = self._clock() - self._patience[0]
         self._wants_room(self)
 
     def flush(self) -> bool:
-        """As much as there is room for; whether more waits."""
-        with self._lock:
-            while not self._ended:
-                if not self._rest:
-                    if not self._waiting:
-                        return False
-                    message = self._waiting.popleft()
-                    self._bytes -= len(message.payload)
-                    self._rest = transport.views(message[:2])
-                before = self._rest
-                self._write(before)
-                if self._rest is not before:
-                    self._moved = self._clock()
-                if self._rest:
-                    return True
-            return False
+        """As much as there is room for; whether more waits. Never waits: a thread that is sending
+        does the same, and says so if something is left."""
+        if not self._lock.acquire(blocking=False):
+            return True
+        try:
+            return self._flush()
+        finally:
+            self._lock.release()
 
     def end(self) -> None:
         """Hangs up; what waits is thrown away. From any thread. May be called twice."""
@@ -157,6 +157,31 @@ class Line:
     def abandon(self) -> None:
         """In a forked child: the connection is the parent's."""
         os.close(self._connection.detach())
+
+    def _caught_up(self) -> bool:
+        """Whether nothing waits any more: a reader that holds the sender back gets all of it first,
+        unless it takes nothing at the moment."""
+        patience, in_all = self._patience
+        if patience < HELD or self._clock() - self._moved >= HELD:
+            return False
+        return not self._flush(patience, in_all)
+
+    def _flush(self, patience: float = 0.0, in_all: float = 0.0) -> bool:
+        while not self._ended:
+            if not self._rest:
+                if not self._waiting:
+                    return False
+                message = self._waiting[0]
+                self._rest = transport.views(message[:2])  # first, or it is `idle` for a moment
+                self._waiting.popleft()
+                self._bytes -= len(message.payload)
+            before = self._rest
+            self._write(before, patience, in_all)
+            if self._rest is not before:
+                self._moved = self._clock()
+            if self._rest:
+                return True
+        return False
 
     def _write(
         self, buffers: transport.Buffers, patience: float = 0.0, in_all: float = 0.0

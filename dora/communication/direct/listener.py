@@ -20,7 +20,8 @@ from dora.errors import DoraError
 logger = logging.getLogger("dora")
 
 HANDSHAKE = 3.0  # s that a caller may take to show who it is and say what it wants
-MOST_CALLERS = 16  # at once that have not yet
+HASTE = 1.0  # s that it may take while there are many
+MOST_CALLERS = 32  # at once that have not yet; half of it are many
 PARTING = 2.0  # s that the end of the node waits for what readers have not taken
 TOLD = 16  # different reasons why somebody was refused that are told; strangers may try for ever
 
@@ -55,7 +56,7 @@ class Listener:
         self._lock = threading.Lock()
         self._lines: dict[int, Line] = {}
         self._hungry: set[Line] = set()  # they want room
-        self._callers = threading.BoundedSemaphore(MOST_CALLERS)
+        self._callers = 0  # who have not shown yet who they are
         self._leave: float | None = None  # until when, once it is to end
         self._refused: set[str] = set()  # why somebody was
         self._epoll = select.epoll()
@@ -69,6 +70,9 @@ class Listener:
 
     def close(self) -> None:
         """Once readers have taken what waits for them, if they do so soon. May be called twice."""
+        if threading.current_thread() is self._thread:  # as the garbage collector may be
+            threading.Thread(target=self.close, name="dora-parting").start()
+            return
         with self._lock:
             if self._leave is not None:
                 return
@@ -156,19 +160,23 @@ class Listener:
                         self._welcome(socket.socket(fileno=fd))
 
     def _welcome(self, raw: socket.socket) -> None:
-        if self._leave is not None or not self._callers.acquire(blocking=False):
-            raw.close()  # it calls again
-            return
+        with self._lock:
+            there = self._callers
+            if self._leave is not None or there >= MOST_CALLERS:
+                raw.close()  # it calls again
+                return
+            self._callers += 1
+        seconds = HANDSHAKE if there < MOST_CALLERS // 2 else HASTE
         threading.Thread(
-            target=self._shake_hands, args=(raw,), name="dora-caller", daemon=True
+            target=self._shake_hands, args=(raw, seconds), name="dora-caller", daemon=True
         ).start()
 
-    def _shake_hands(self, raw: socket.socket) -> None:
+    def _shake_hands(self, raw: socket.socket, seconds: float) -> None:
         connection = raw
         try:
             transport.prepare(raw, sends=True)
-            raw.settimeout(HANDSHAKE)
-            until = time.monotonic() + HANDSHAKE
+            raw.settimeout(seconds)
+            until = time.monotonic() + seconds
             connection = self._secrecy.wrap(raw, server=True)
             length = calling.length_of(_exactly(connection, calling.LENGTH_BYTES, until))
             call = calling.Call.from_text(_exactly(connection, length, until))
@@ -184,7 +192,8 @@ class Listener:
                 self._refused.add(str(error))  # it will come again and again
                 logger.warning("a reader was not let in: %s", error)
         finally:
-            self._callers.release()
+            with self._lock:
+                self._callers -= 1
 
     def _join(self, call: calling.Call, connection: socket.socket) -> bool:
         with self._lock:

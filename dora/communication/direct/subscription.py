@@ -39,8 +39,8 @@ Received = tuple[Header, Any]
 
 
 class DirectSubscription:
-    """`call_again()` is told when a connection has ended. A `patient` one, of a reliable output,
-    leaves with the sender what its queue has no room for."""
+    """`call_again()` is told when a connection has ended. A `patient` one leaves with the sender
+    what its queue has no room for; with `hold` the sender waits for that."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class DirectSubscription:
         call_again: Callable[[], None],
         *,
         patient: bool = False,
+        hold: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._route = route
@@ -57,6 +58,7 @@ class DirectSubscription:
         self._call_again = call_again
         self._clock = clock
         self._most = limit if patient else None
+        self._hold = hold
         self._inbox: Inbox[Received] = Inbox(limit)
         self._gaps = Gaps()
         self._last = 0, 0  # sender and number of the newest
@@ -118,7 +120,7 @@ class DirectSubscription:
     def call(self) -> Call:
         """What to ask the sender for."""
         sender, number = self._last
-        return Call(self._route, self._reader, sender, number)
+        return Call(self._route, self._reader, sender, number, self._hold)
 
     def connect(self, connection: socket.socket) -> None:
         """To be read from now on, in place of the last one. From any thread."""

@@ -35,7 +35,7 @@ def test_other_protocols_are_told_from_ours_by_their_first_bytes() -> None:
 
 def test_a_call_is_read_as_it_was_made() -> None:
     """Behind its length."""
-    call = Call("flow/a/b", "reader/in", 7, 8)
+    call = Call("flow/a/b", "reader/in", 7, 8, True)
     said = call.to_bytes()
     assert length_of(said[:LENGTH_BYTES]) == len(said) - LENGTH_BYTES
     assert call == Call.from_text(said[LENGTH_BYTES:])

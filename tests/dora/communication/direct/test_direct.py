@@ -107,6 +107,22 @@ class TestDirectLayer(LayerSuite):
         assert list(range(1000)) == numbers(subscription, 1000)
         assert 0 == subscription.dropped
 
+    def test_a_reader_with_backpressure_holds_the_sender_back(self, pair: Pair) -> None:
+        """It gets all of what is more than any buffer holds, though it is slower."""
+        publisher, subscription = self.connect(pair, queue_size=2, policy="backpressure")
+
+        def send() -> None:
+            for number in range(300):
+                publisher.send(bytes(200_000), {"n": number}, T)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        for number in range(300):
+            assert number == receive(subscription).metadata["n"]
+            time.sleep(0.002)
+        sending.join()
+        assert 0 == subscription.dropped
+
     def test_a_router_speaks_for_a_node_that_died(self, pair: Pair, area: Playground) -> None:
         """After all that the node had sent, though that is read later."""
         publisher, subscription = self.connect(pair)
@@ -119,6 +135,13 @@ class TestDirectLayer(LayerSuite):
         assert [0, 1, 2] == [it.metadata["n"] for it in data if it.kind is Kind.DATA][:3]
         assert {"process": "1-2", "error": "killed"} == failed.metadata
         until(subscription, Kind.CLOSED)
+
+    def test_much_metadata_arrives(self, pair: Pair) -> None:
+        """A sender that keeps what it sent must not send in vain for ever."""
+        publisher, subscription = self.connect(pair)
+        publisher.send(b"", {"n": 1, "pad": "x" * 17_000_000}, T)
+        publisher.send(b"", {"n": 2}, T)
+        assert [1, 2] == numbers(subscription, 2)
 
     def test_a_routers_word_waits_for_what_a_full_queue_has_left_with_the_sender(
         self, pair: Pair
@@ -290,9 +313,16 @@ def test_readers_that_come_and_go_leave_nothing(area: Playground, tmp_path: Path
         board.close()
 
 
-@pytest.mark.parametrize(
-    "said", [b"GET / HTTP/1.1\r\n\r\n", b"DORA1\xff", b"DORA1\x04nobo", b"", b"\x00" * 5000]
-)
+SAID = {
+    "http": b"GET / HTTP/1.1\r\n\r\n",
+    "long name": b"DORA1\xff",
+    "nobody": b"DORA1\x04nobo",
+    "nothing": b"",
+    "noughts": bytes(5000),
+}
+
+
+@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 def test_whatever_comes_to_the_door_is_shown_out(
     area: Playground, tmp_path: Path, said: bytes
 ) -> None:

@@ -12,6 +12,7 @@ from dora.communication.direct.frames import Frames, head
 from dora.communication.direct.line import STUCK, WAITING, Line, Outgoing
 from dora.communication.direct.publisher import Route
 from dora.communication.direct.transport import reader
+from tests.dora.harness import wait_until
 
 SIZE = 100_000
 
@@ -107,12 +108,46 @@ def test_a_reader_that_takes_little_holds_up_nobody(
         taking.join()
 
 
+def test_a_reader_that_paused_holds_the_sender_back_again(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """What was sent meanwhile waits, the newest of it; from then on nothing is lost."""
+    line = Line(ends[0], "reader", lambda _: None, 0, hold=True)
+    over = threading.Event()
+
+    def flush() -> None:
+        while not over.wait(0.001):
+            line.flush()
+
+    for number in range(50):
+        line.send(*message(number))
+    frames = Frames(reader(ends[1]))
+    found = []
+
+    def take() -> None:
+        while not found or found[-1] < 149:
+            if (frame := frames.next()) is not None:
+                found.append(int(frame.header))
+            over.wait(0.001)
+
+    threads = [threading.Thread(target=it) for it in (flush, take)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(found) > 3, "the reader's return")
+    for number in range(50, 150):
+        line.send(*message(number))
+    threads[1].join()
+    over.set()
+    threads[0].join()
+    assert list(range(50, 150)) == found[-100:]
+
+
 def test_a_line_is_stuck_when_nothing_of_what_waits_has_gone_for_a_while(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     """With nothing that waits it never is."""
     now = [0.0]
-    line = Line(ends[0], "reader", lambda _: None, 10, lambda: now[0])
+    line = Line(ends[0], "reader", lambda _: None, 10, clock=lambda: now[0])
     line.send(b"head", b"")
     now[0] += STUCK + 1
     assert not line.stuck
@@ -132,7 +167,7 @@ def test_who_calls_again_has_done_with_the_line_that_is_stuck(
     """Others that are stuck stay: their readers have not called."""
     now = [0.0]
     route = Route()
-    lines = [Line(ends[0].dup(), name, lambda _: None, 10, lambda: now[0]) for name in "ab"]
+    lines = [Line(ends[0].dup(), name, lambda _: None, 10, clock=lambda: now[0]) for name in "ab"]
     for line in lines:
         route.attach(line, 0, 0)
         for number in range(5):
