@@ -211,9 +211,9 @@ class Participation:
         if self._layers.shm is not None:
             self._layers.shm.leave(why, error)
         self.stream.close()
+        self._layers.close()  # which looks whether it is to wait for slow readers
         if self._control is not None:
             self._control.close()
-        self._layers.close()
 
     def _finish(self, error: str | None) -> None:
         for output in self._publishers:

@@ -37,6 +37,7 @@ class DirectLayer:
         self._subscriptions: list[DirectSubscription] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._is_over: Callable[[], bool] = lambda: False
         abandon_in_children(self)
 
     def __repr__(self) -> str:
@@ -55,6 +56,7 @@ class DirectLayer:
                 self._listener = Listener(
                     path, self._secrecy, lambda it: it in self._routes, self._attach
                 )
+                self._listener.heed(self._is_over)
         return publisher
 
     def subscribe(
@@ -114,7 +116,11 @@ class DirectLayer:
         return Counter() if shared is None else shared.readers()
 
     def heed(self, is_over: Callable[[], bool]) -> None:
-        """Nobody waits here for long."""
+        """Who sends does not wait here for long; the end of the layer does for slow readers."""
+        with self._lock:
+            self._is_over = is_over
+            if self._listener is not None:
+                self._listener.heed(is_over)
 
     def close(self) -> None:
         if self._closed:

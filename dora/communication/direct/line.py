@@ -7,10 +7,13 @@ is reliable as much waits as it keeps.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import math
 import os
 import socket
 import ssl
+import termios
 import threading
 import time
 from collections import deque
@@ -87,6 +90,16 @@ class Line:
     def stuck(self) -> bool:
         """Nothing of what waits has gone for a while."""
         return not self.idle and self._clock() - self._moved > STUCK
+
+    @property
+    def left(self) -> int:
+        """Bytes that its reader's machine does not have yet."""
+        count = array.array("i", [0])
+        with self._lock:
+            if self._ended:
+                return 0
+            fcntl.ioctl(self._connection.fileno(), termios.TIOCOUTQ, count)
+            return count[0] + sum(map(len, self._rest)) + self._bytes
 
     def fileno(self) -> int:
         return self._connection.fileno()

@@ -22,7 +22,7 @@ logger = logging.getLogger("dora")
 HANDSHAKE = 3.0  # s that a caller may take to show who it is and say what it wants
 HASTE = 1.0  # s that it may take while there are many
 MOST_CALLERS = 32  # at once that have not yet; half of it are many
-PARTING = 2.0  # s that the end of the node waits for what readers have not taken
+PARTING = 2.0  # s that the end of the node waits for readers that take nothing more
 TOLD = 16  # different reasons why somebody was refused that are told; strangers may try for ever
 
 Attach = Callable[[calling.Call, socket.socket, Callable[[Line], None]], Line]
@@ -58,6 +58,8 @@ class Listener:
         self._hungry: set[Line] = set()  # they want room
         self._callers = 0  # who have not shown yet who they are
         self._leave: float | None = None  # until when, once it is to end
+        self._left: list[int] = []  # of each line, when one took something last
+        self._is_over: Callable[[], bool] = lambda: False
         self._refused: set[str] = set()  # why somebody was
         self._epoll = select.epoll()
         self._epoll.register(self._socket.fileno(), select.EPOLLIN)
@@ -68,8 +70,12 @@ class Listener:
     def __repr__(self) -> str:
         return f"<Listener for {len(self._lines)} lines>"
 
+    def heed(self, is_over: Callable[[], bool]) -> None:
+        """Then readers that are slow are not waited for any more."""
+        self._is_over = is_over
+
     def close(self) -> None:
-        """Once readers have taken what waits for them, if they do so soon. May be called twice."""
+        """Once readers have taken what waits for them, as long as they do. May be called twice."""
         if threading.current_thread() is self._thread:  # as the garbage collector may be
             threading.Thread(target=self.close, name="dora-parting").start()
             return
@@ -117,7 +123,12 @@ class Listener:
                 return
 
     def _may_leave(self, until: float) -> bool:
-        return time.monotonic() > until or all(it.idle for it in list(self._lines.values()))
+        now = time.monotonic()
+        left = [it.left for it in list(self._lines.values()) if not it.idle]
+        if left != self._left and not self._is_over():
+            self._left, self._leave = left, now + PARTING
+            return not left
+        return not left or now > until
 
     def _look(self, fd: int, events: int) -> None:
         line = self._lines.get(fd)

@@ -17,6 +17,7 @@ import pytest
 from dora.communication.base import Kind, Message, Subscription
 from dora.communication.direct.calling import Call, want
 from dora.communication.direct.layer import DirectLayer
+from dora.communication.direct.listener import PARTING
 from dora.communication.direct.subscription import WORD
 from dora.communication.header import pack_closed, pack_notice
 from dora.communication.layers import Layers
@@ -158,6 +159,38 @@ class TestDirectLayer(LayerSuite):
             time.sleep(2 * WORD / 100)
         assert list(range(100)) == [it.metadata.get("n") for it in found]
         assert Kind.CLOSED is receive(subscription).kind
+
+    def test_the_end_of_a_node_waits_for_a_reader_that_is_slow(self, pair: Pair) -> None:
+        """As long as it takes something: that is longer than one that takes nothing is given."""
+        publisher = pair[0].publish(ROUTE, cache=300)  # type: ignore[call-arg]
+        subscription = pair[1].subscribe(ROUTE, 5, "drop_oldest", cache=300)  # type: ignore[call-arg]
+        settle(publisher, subscription)
+        for number in range(300):
+            publisher.send(bytes(100_000), {"n": number}, T)
+        publisher.finish()
+        ending = threading.Thread(target=pair[0].close)
+        ending.start()
+        for number in range(300):
+            assert number == receive(subscription).metadata["n"]
+            time.sleep(2 * PARTING / 300)
+        assert Kind.CLOSED is receive(subscription).kind
+        ending.join()
+
+    def test_who_is_asked_to_stop_does_not_wait_for_slow_readers(self, pair: Pair) -> None:
+        """What they have not taken by then is lost."""
+        publisher = pair[0].publish(ROUTE, cache=300)  # type: ignore[call-arg]
+        subscription = pair[1].subscribe(ROUTE, 5, "drop_oldest", cache=300)  # type: ignore[call-arg]
+        settle(publisher, subscription)
+        pair[0].heed(lambda: True)  # type: ignore[attr-defined]
+        for number in range(300):
+            publisher.send(bytes(100_000), {"n": number}, T)
+        ending = threading.Thread(target=pair[0].close)
+        ending.start()
+        while ending.is_alive():
+            subscription.receive()
+            time.sleep(0.1)
+        numbers = [it.metadata["n"] for it in iter(subscription.receive, None)]
+        assert 299 not in numbers
 
     def test_a_sender_that_comes_back_is_called_again(self, pair: Pair, board: Switchboard) -> None:
         """By another process of the node, at the same place."""
