@@ -194,12 +194,12 @@ def _text(console: Console, prepared: Prepared, *, kept: bool) -> None:
         console.print("[bold]edges[/bold]")
         for edge in prepared.wiring:
             said = [it for it in _quality(edge.quality).values() if it not in ("drop", "normal")]
-            said += ["direct"] if edge.direct else []
             said = said if edge.layer == "zenoh" else []
             was = prepared.rerouted.get((edge.consumer, edge.input))
             said += [f"[/dim][yellow]now {was}[/yellow][dim]"] if was else []
             how = f" [dim]{', '.join(said)}[/dim]" if said else ""
-            line = f"    {edge.layer:8}{edge.source} -> {edge.consumer}/{edge.input}"
+            layer = "direct" if edge.direct else edge.layer
+            line = f"    {layer:8}{edge.source} -> {edge.consumer}/{edge.input}"
             console.print(f"{escape(line)}{how}")
 
 
