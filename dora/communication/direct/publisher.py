@@ -48,10 +48,6 @@ class Route:
             line.begin(missed)
             self.lines = (*(it for it in self.lines if not it.ended), line)
 
-    def detach(self, line: Line) -> None:
-        with self._lock:
-            self.lines = tuple(it for it in self.lines if it is not line)
-
     def add(self, publisher: DirectPublisher) -> None:
         with self._lock:
             self.publishers.append(publisher)

@@ -48,10 +48,22 @@ def board(
     request: pytest.FixtureRequest, area: Playground, tmp_path: Path
 ) -> Iterator[Switchboard]:
     board = Switchboard(area.socket(), tmp_path, secret=request.param == "tls")
-    try:
-        yield board
-    finally:
-        board.close()
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def plain(area: Playground, tmp_path: Path) -> Iterator[Switchboard]:
+    board = Switchboard(area.socket(), tmp_path, secret=False)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def secret(area: Playground, tmp_path: Path) -> Iterator[Switchboard]:
+    board = Switchboard(area.socket(), tmp_path, secret=True)
+    yield board
+    board.close()
 
 
 @pytest.fixture
@@ -241,109 +253,93 @@ class TestDirectLayer(LayerSuite):
         sending.join()
 
 
-def test_strangers_are_let_in_by_neither_side(area: Playground, tmp_path: Path) -> None:
+def test_strangers_are_let_in_by_neither_side(secret: Switchboard, tmp_path: Path) -> None:
     """A reader whose authority the sender does not trust; and a sender that the reader does not."""
-    board = Switchboard(area.socket(), tmp_path, secret=True)
-    try:
-        sender = board.node("node")
-        publisher = sender.publish(ROUTE)
-        own = board.links.authorities
-        stranger = board.node("stranger", keys(tmp_path, own, name="stranger"))
-        careful = keys(tmp_path, name="careful")
-        trusting = board.node("careful", careful)
-        refused = [it.subscribe(ROUTE, 10, "drop_oldest") for it in (stranger, trusting)]
-        friend = board.node("friend").subscribe(ROUTE, 10, "drop_oldest")
-        settle(publisher, friend)
-        publisher.send(b"", {"n": 1}, T)
-        assert [1] == numbers(friend, 1)
-        assert {"friend/in": 1} == dict(sender.readers(ROUTE))
-        assert [None, None] == [it.receive() for it in refused]
-    finally:
-        board.close()
+    sender = secret.node("node")
+    publisher = sender.publish(ROUTE)
+    own = secret.links.authorities
+    stranger = secret.node("stranger", keys(tmp_path, own, name="stranger"))
+    careful = keys(tmp_path, name="careful")
+    trusting = secret.node("careful", careful)
+    refused = [it.subscribe(ROUTE, 10, "drop_oldest") for it in (stranger, trusting)]
+    friend = secret.node("friend").subscribe(ROUTE, 10, "drop_oldest")
+    settle(publisher, friend)
+    publisher.send(b"", {"n": 1}, T)
+    assert [1] == numbers(friend, 1)
+    assert {"friend/in": 1} == dict(sender.readers(ROUTE))
+    assert [None, None] == [it.receive() for it in refused]
 
 
-def test_a_layer_that_is_open_learns_whom_to_trust(area: Playground, tmp_path: Path) -> None:
+def test_a_layer_that_is_open_learns_whom_to_trust(
+    secret: Switchboard, area: Playground, tmp_path: Path
+) -> None:
     """Nodes that move come from machines that were strangers; on both sides."""
-    board = Switchboard(area.socket(), tmp_path, secret=True)
-    config = NodeConfig("flow", "", "node", zenoh=area.socket(), links=board.links)
+    config = NodeConfig("flow", "", "node", zenoh=area.socket(), links=secret.links)
     layers = Layers(config, returns=0)
     try:
         publisher = layers.publish("direct", ROUTE, OutputConfig(("direct",)))
-        own = board.links.authorities
-        stranger = board.node("stranger", keys(tmp_path, name="stranger"))
+        own = secret.links.authorities
+        stranger = secret.node("stranger", keys(tmp_path, name="stranger"))
         there = stranger.subscribe(ROUTE, 10, "drop_oldest")
         known = own + stranger._secrecy._links.authorities
         assert {} == dict(layers.direct.readers(ROUTE))  # type: ignore[union-attr]
-        layers.follow(replace(config, links=replace(board.links, authorities=known)))
+        layers.follow(replace(config, links=replace(secret.links, authorities=known)))
         stranger.trust(replace(stranger._secrecy._links, authorities=known))
         settle(publisher, there)
     finally:
         layers.close()
-        board.close()
 
 
-def test_a_reader_that_is_busy_for_long_gets_the_newest(area: Playground, tmp_path: Path) -> None:
+def test_a_reader_that_is_busy_for_long_gets_the_newest(plain: Switchboard) -> None:
     """Though its kernel has taken nothing for longer than a dead link is given."""
-    board = Switchboard(area.socket(), tmp_path, secret=False)
-    try:
-        sender = board.node("node")
-        publisher = sender.publish(ROUTE)
-        busy = board.node("reader").subscribe(ROUTE, 1, "drop_oldest")
-        settle(publisher, busy)
-        for number in range(60):
-            publisher.send(bytes(1_000_000), {"n": number}, T)
-            time.sleep(0.1)
-        wait_until(lambda: receive(busy).metadata["n"] == 59, "the newest")
-        assert {"reader/in": 1} == dict(sender.readers(ROUTE))
-    finally:
-        board.close()
+    sender = plain.node("node")
+    publisher = sender.publish(ROUTE)
+    busy = plain.node("reader").subscribe(ROUTE, 1, "drop_oldest")
+    settle(publisher, busy)
+    for number in range(60):
+        publisher.send(bytes(1_000_000), {"n": number}, T)
+        time.sleep(0.1)
+    wait_until(lambda: receive(busy).metadata["n"] == 59, "the newest")
+    assert {"reader/in": 1} == dict(sender.readers(ROUTE))
 
 
 def test_what_a_node_does_not_send_is_asked_for_now_and_then(
-    area: Playground, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plain: Switchboard, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And told once. When the node begins to send it, it comes."""
-    board = Switchboard(area.socket(), tmp_path, secret=False)
-    try:
-        sender = board.node("node")
-        sender.publish(ROUTE)
-        early = board.node("reader").subscribe(f"{ROUTE}/later", 10, "drop_oldest")
-        wait_until(lambda: caplog.records, "the refusal")
-        assert "calling" in repr(early)
-        settle(sender.publish(f"{ROUTE}/later"), early)
-        assert [
-            f"a reader was not let in: reader/in wants {ROUTE}/later, which is not sent here"
-        ] == [it.getMessage() for it in caplog.records]
-    finally:
-        board.close()
+    sender = plain.node("node")
+    sender.publish(ROUTE)
+    early = plain.node("reader").subscribe(f"{ROUTE}/later", 10, "drop_oldest")
+    wait_until(lambda: caplog.records, "the refusal")
+    assert "calling" in repr(early)
+    settle(sender.publish(f"{ROUTE}/later"), early)
+    assert [f"a reader was not let in: reader/in wants {ROUTE}/later, which is not sent here"] == [
+        it.getMessage() for it in caplog.records
+    ]
 
 
-def test_readers_that_come_and_go_leave_nothing(area: Playground, tmp_path: Path) -> None:
+def test_readers_that_come_and_go_leave_nothing(plain: Switchboard) -> None:
     """Whatever is sent to them meanwhile: no descriptor, no thread, no line."""
-    board = Switchboard(area.socket(), tmp_path, secret=False)
-    host, _, port = board.at.rpartition(":")
-    try:
-        sender = board.node("node")
-        publisher = sender.publish(ROUTE)
+    host, _, port = plain.at.rpartition(":")
+    sender = plain.node("node")
+    publisher = sender.publish(ROUTE)
 
-        def reset_some() -> None:
-            for _ in range(100):
-                with socket.create_connection((host, int(port)), 10) as reader:
-                    reader.sendall(want("node") + Call(ROUTE, "reader/in").to_bytes())
-                    reader.recv(100)
-                    reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    def reset_some() -> None:
+        for _ in range(100):
+            with socket.create_connection((host, int(port)), 10) as reader:
+                reader.sendall(want("node") + Call(ROUTE, "reader/in").to_bytes())
+                reader.recv(100)
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-        before = len(os.listdir("/proc/self/fd"))
-        resetting = threading.Thread(target=reset_some)
-        resetting.start()
-        while resetting.is_alive():
-            publisher.send(bytes(100_000), {}, T)
-        wait_until(lambda: "for 0 lines" in repr(sender._listener), "the end of all lines")
-        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors back")
-        last = board.node("last").subscribe(ROUTE, 1, "drop_oldest")
-        settle(publisher, last)
-    finally:
-        board.close()
+    before = len(os.listdir("/proc/self/fd"))
+    resetting = threading.Thread(target=reset_some)
+    resetting.start()
+    while resetting.is_alive():
+        publisher.send(bytes(100_000), {}, T)
+    wait_until(lambda: "for 0 lines" in repr(sender._listener), "the end of all lines")
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "all descriptors back")
+    last = plain.node("last").subscribe(ROUTE, 1, "drop_oldest")
+    settle(publisher, last)
 
 
 SAID = {
@@ -356,32 +352,22 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-def test_whatever_comes_to_the_door_is_shown_out(
-    area: Playground, tmp_path: Path, said: bytes
-) -> None:
+def test_whatever_comes_to_the_door_is_shown_out(plain: Switchboard, said: bytes) -> None:
     """Who says nothing sensible, after a while; and nobody else waits for that."""
-    board = Switchboard(area.socket(), tmp_path, secret=False)
-    try:
-        host, _, port = board.at.rpartition(":")
-        with socket.create_connection((host, int(port))) as caller:
-            caller.sendall(said)
-            publisher = board.node("node").publish(ROUTE)
-            subscription = board.node("reader").subscribe(ROUTE, 10, "drop_oldest")
-            settle(publisher, subscription)
-            caller.settimeout(30)
-            try:
-                assert b"" == caller.recv(1)
-            except ConnectionResetError:
-                pass  # shown out before all was read
-    finally:
-        board.close()
+    host, _, port = plain.at.rpartition(":")
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(said)
+        publisher = plain.node("node").publish(ROUTE)
+        subscription = plain.node("reader").subscribe(ROUTE, 10, "drop_oldest")
+        settle(publisher, subscription)
+        caller.settimeout(30)
+        try:
+            assert b"" == caller.recv(1)
+        except ConnectionResetError:
+            pass  # shown out before all was read
 
 
-def test_nobody_can_be_called_without_an_address(area: Playground, tmp_path: Path) -> None:
+def test_nobody_can_be_called_without_an_address(plain: Switchboard) -> None:
     """The message says which route."""
-    board = Switchboard(area.socket(), tmp_path, secret=False)
-    try:
-        with pytest.raises(ValueError, match="flow/node/output"):
-            DirectLayer.subscribe(board.node("reader"), ROUTE, 1, "drop_oldest")
-    finally:
-        board.close()
+    with pytest.raises(ValueError, match="flow/node/output"):
+        DirectLayer.subscribe(plain.node("reader"), ROUTE, 1, "drop_oldest")
